@@ -1,0 +1,55 @@
+# Headrace. Needs git, make and a Python 3.11, 3.12 or 3.13; the environment is made on first use.
+#   make run ARGS="--span 2019-12"          arguments for the command
+#   make run PYTHON=/path/to/python3.12     the Python to build on
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+# Some build machines forbid writing bytecode; every start would then compile our packages again.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHON
+
+BIN := .venv/bin
+ROOMS := pipeline models serving
+UNIT := $(filter-out tests/e2e tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py)))
+E2E := $(wildcard tests/e2e)
+
+.PHONY: help env run test unit lint format bench lock clean distclean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+run: env ## raw spans to a pushed model; ARGS="--span 2019-12"
+	@$(BIN)/headrace run $(ARGS)
+
+test: lint ## every check and test, the quick ones first
+	@$(BIN)/pytest $(UNIT) $(E2E) $(ARGS)
+
+unit: env ## the quick tests only
+	@$(BIN)/pytest $(UNIT) $(ARGS)
+
+lint: env ## style, types and import contracts
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: env ## rewrite the code to the project's style
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+bench: env ## against stock TFX, and model quality against a boosted tree
+	@$(BIN)/python benchmarks/stock.py $(ARGS)
+	@$(BIN)/python benchmarks/quality.py
+
+env: ## the environment alone (.venv)
+	@sh bootstrap/ensure.sh
+
+lock: ## resolve the exact versions anew, from setup.py
+	@sh bootstrap/ensure.sh lock
+
+clean: ## remove what runs and tools left, keep the environment
+	@rm -rf runs build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -path ./.venv -prune -o -path ./.bootstrap -prune -o -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean ## remove the environment too
+	@rm -rf .venv .bootstrap *.egg-info

@@ -1,0 +1,1 @@
+"""What the model is: features, preprocessing, network, training, signatures."""

@@ -1,0 +1,1 @@
+"""The command line. Commands parse, call one function, print; they are imported when called."""

@@ -1,0 +1,58 @@
+"""`headrace`: a click group whose commands are imported only when they are called.
+
+`--help` must answer in half a second; one careless import here would cost ten.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from pipeline import __version__
+from pipeline.errors import HeadraceError
+
+#: Command → where it lives, and the line that `--help` shows.
+_COMMANDS = {
+    "run": ("pipeline.cli.run", "Run the pipeline once: data in, a blessed model pushed."),
+    "runs": ("pipeline.cli.history", "List the runs and what came of them."),
+    "models": ("pipeline.cli.history", "List the pushed versions and where they come from."),
+    "lineage": ("pipeline.cli.history", "Everything a pushed version was made from."),
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(_COMMANDS[cmd_name][0]), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except HeadraceError as error:
+            click.secho(f"headrace: {error}", err=True, fg="red")
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="headrace")
+def main() -> None:
+    """Raw data in; a validated, evaluated, blessed model out, pushed to TensorFlow Serving.
+
+    Exit codes: 0 pushed or up to date, 1 failed, 2 usage or configuration, 3 blocked by a gate,
+    4 not blessed.
+    """
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""`headrace run`."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.cli.options import config_option, json_option
+from pipeline.errors import HeadraceError
+from pipeline.local.result import RunResult
+
+_MARKS = {
+    "pushed": "[green]✔ pushed[/]",
+    "up_to_date": "[green]✔ up to date[/]",
+    "not_blessed": "[yellow]✘ not blessed[/]",
+    "blocked": "[yellow]✘ blocked by a gate[/]",
+    "failed": "[red]✘ failed[/]",
+}
+
+
+class Progress:
+    """Shows each component with its time; on a terminal, a running clock for the current one.
+
+    Writes to its own copy of the error stream, because the run sends the real one to its log.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._tick: threading.Event | None = None
+
+    def say(self, message: str) -> None:
+        """One line of what is going on."""
+        self._console.print(message, style="dim")
+
+    def node(self, name: str, seconds: float | None) -> None:
+        """A component starts (None) or has ended."""
+        label = "loading TensorFlow and TFX" if name == "imports" else name
+        if seconds is None:
+            if self._console.is_terminal:
+                self._tick = threading.Event()
+                threading.Thread(target=self._clock, args=(label, self._tick), daemon=True).start()
+            return
+        if self._tick:
+            self._tick.set()
+            self._tick = None
+            self._console.file.write("\r\x1b[K")
+        self._console.print(f"  {label:<28}{seconds:6.1f} s", highlight=False)
+
+    def _clock(self, label: str, done: threading.Event) -> None:
+        started = time.monotonic()
+        while not done.wait(0.2):
+            elapsed = time.monotonic() - started
+            self._console.file.write(f"\r  {label:<28}{elapsed:6.1f} s …")
+            self._console.file.flush()
+
+
+@click.command()
+@config_option
+@click.option("--span", metavar="SPAN", help="Newest span to use; default: the newest there is.")
+@click.option(
+    "--wait",
+    "wait_seconds",
+    type=float,
+    default=0.0,
+    metavar="SECONDS",
+    help="Wait so long for another run on the same output folder.",
+)
+@json_option
+def run(config_file: str, span: str | None, wait_seconds: float, as_json: bool) -> None:
+    """Run the pipeline once: data in, a blessed model pushed."""
+    from pipeline import config_file as reader
+    from pipeline.local import run as local
+
+    # Its own descriptor: the run itself sends descriptor 2 to its log.
+    stream = open(_duplicate(2), "w", encoding="utf-8", buffering=1)  # noqa: SIM115
+    console = Console(file=stream, force_terminal=sys.stderr.isatty(), soft_wrap=True)
+    try:
+        result = local.run(
+            reader.load(config_file), span, Progress(console), wait_seconds=wait_seconds
+        )
+    except HeadraceError as error:
+        if as_json:
+            failed = RunResult("failed", run_id="", message=str(error), exit_code=error.exit_code)
+            click.echo(failed.to_json())
+            raise SystemExit(error.exit_code) from error
+        raise
+    if as_json:
+        click.echo(result.to_json())
+    else:
+        show(result, Console(soft_wrap=True), config_file)
+    raise SystemExit(result.exit_code)
+
+
+def _duplicate(descriptor: int) -> int:
+    import os
+
+    return os.dup(descriptor)
+
+
+def show(result: RunResult, console: Console, config_file: str) -> None:
+    """The summary, and the next command to type."""
+    console.print()
+    headline = f"{_MARKS[result.status]}  span {result.span}, run {result.run_id}"
+    if result.model_version is not None:
+        headline += f", version {result.model_version}"
+    console.print(f"{headline}, {result.wall_seconds:.0f} s", highlight=False)
+    if result.message:
+        style = "red" if result.status == "failed" else None
+        console.print(result.message, style=style, markup=False, highlight=False)
+    if result.rows:
+        table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+        for name, value in summary(result):
+            table.add_row(name, value)
+        console.print(table)
+    if result.metrics:
+        console.print(_metrics(result))
+    for warning in _warnings(result):
+        console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
+    written = result.gates.get("schema", {}).get("written")
+    if written:
+        console.print(f"schema inferred and written to {written}: review it and commit it")
+    if result.status == "failed" and result.log:
+        console.print(f"log: {result.log}", highlight=False)
+    console.print(f"next: {following(result, config_file)}", style="dim", highlight=False)
+
+
+def summary(result: RunResult) -> list[tuple[str, str]]:
+    """Rows of the summary table: name and value."""
+    train, held_out = result.window.get("train", []), result.window.get("eval", [])
+    spans = f"{train[0]} … {train[-1]} ({len(train)})" if train else ""
+    data = result.gates.get("data", {})
+    anomalies = [f for f in data.get("findings", []) if f["kind"] == "anomaly"]
+    refused = ", ".join(f"{reason} {count:,}" for reason, count in result.quarantined.items())
+    rows = [
+        ("trained on", f"{result.rows.get('train', 0):,} rows, spans {spans}"),
+        ("evaluated on", f"{result.rows.get('eval', 0):,} rows, spans {', '.join(held_out)}"),
+        (
+            "quarantined",
+            f"{result.rows.get('quarantine', 0):,} rows" + (f" ({refused})" if refused else ""),
+        ),
+    ]
+    if data:
+        rows.append(("anomalies", str(len(anomalies)) if anomalies else "none"))
+    return rows
+
+
+def _metrics(result: RunResult) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("metric", "candidate", "champion"):
+        table.add_column(heading, justify="left" if heading == "metric" else "right")
+    for name in ("auc", "log_loss", "calibration", "mean_prediction", "mean_label"):
+        table.add_row(name, _number(result.metrics, name), _number(result.champion_metrics, name))
+    return table
+
+
+def _number(metrics: dict[str, Any], name: str) -> str:
+    value = metrics.get(name)
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _warnings(result: RunResult) -> list[str]:
+    found = result.gates.get("data", {}).get("findings", [])
+    return [f"{f['kind']} {f['feature']}: {f['message']}" for f in found if f["policy"] == "warn"]
+
+
+def following(result: RunResult, config_file: str) -> str:
+    """The next command to type."""
+    option = "" if config_file == "headrace.toml" else f" --config {config_file}"
+    if result.status in ("pushed", "up_to_date"):
+        return f"headrace lineage {result.model_version}{option}"
+    return f"headrace runs{option}"

@@ -1,0 +1,1 @@
+"""Components for what TFX lacks: windowed columnar ingestion, gates that close, an atomic push."""

@@ -1,0 +1,158 @@
+"""TFX's Evaluator, with the judgement that TFX lacks.
+
+The stock executor computes and compares; what it lacks: bars in slices that forgive small slices
+and undefined metrics, a calibration bar against the champion, a reason in words, and the refusal
+to compare a model with itself (after a cache hit the latest blessed model *is* the candidate).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+import tensorflow_model_analysis as tfma
+from google.protobuf import json_format
+from tfx import types
+from tfx.components.evaluator import constants
+from tfx.components.evaluator import executor as stock
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils, component_spec, standard_artifacts, standard_component_specs
+from tfx.utils import json_utils
+
+from pipeline import evaluation
+from pipeline.config import Config, EvaluationConfig
+
+_BASELINE = standard_component_specs.BASELINE_MODEL_KEY
+
+
+class EvaluatorSpec(standard_component_specs.EvaluatorSpec):  # type: ignore[misc]
+    """Wiring of TFX's Evaluator, plus the bars and a digest of the code that judges."""
+
+    PARAMETERS = {
+        **standard_component_specs.EvaluatorSpec.PARAMETERS,
+        "bars": component_spec.ExecutionParameter(type=str),
+        "code": component_spec.ExecutionParameter(type=str),
+    }
+
+
+class EvaluatorExecutor(stock.Executor):  # type: ignore[misc]
+    """Evaluates with TFMA, then judges with `pipeline.evaluation`."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """See base class; also writes `metrics.json` beside TFMA's files."""
+        candidate = artifact_utils.get_single_instance(input_dict["model"])
+        baseline = input_dict.get(_BASELINE) or []
+        is_champion = any(model.uri == candidate.uri for model in baseline)
+        if is_champion:
+            input_dict = {key: value for key, value in input_dict.items() if key != _BASELINE}
+            baseline = []
+        super().Do(input_dict, output_dict, exec_properties)
+
+        evaluated = artifact_utils.get_single_instance(output_dict["evaluation"])
+        models = _metrics(evaluated.uri, has_baseline=bool(baseline))
+        checks = evaluation.judge(
+            models[evaluation.CANDIDATE],
+            models.get(evaluation.CHAMPION),
+            EvaluationConfig.model_validate_json(exec_properties["bars"]),
+        )
+        with fileio.open(os.path.join(evaluated.uri, evaluation.METRICS_FILE), "w") as file:
+            file.write(evaluation.metrics_json(models, checks))
+        blessing = artifact_utils.get_single_instance(output_dict["blessing"])
+        blessing.set_int_custom_property("is_champion", int(is_champion))
+        _bless(blessing, evaluation.blessed(checks))
+
+
+def _metrics(uri: str, *, has_baseline: bool) -> dict[str, evaluation.SliceMetrics]:
+    """TFMA's results by our names. TFMA names models only when there are two."""
+    if not has_baseline:
+        return {evaluation.CANDIDATE: _slices(tfma.load_eval_result(uri))}
+    return {
+        ours: _slices(tfma.load_eval_result(uri, model_name=theirs))
+        for ours, theirs in (
+            (evaluation.CANDIDATE, _CANDIDATE_NAME),
+            (evaluation.CHAMPION, _BASELINE_NAME),
+        )
+    }
+
+
+_CANDIDATE_NAME, _BASELINE_NAME = "candidate", "baseline"
+
+
+def _slices(result: Any) -> evaluation.SliceMetrics:
+    slices: evaluation.SliceMetrics = {}
+    for key, outputs in result.slicing_metrics:
+        name = ", ".join(f"{column}={_plain(value)}" for column, value in key)
+        values = next(iter(next(iter(outputs.values())).values()))
+        metrics = {
+            ours: float(values.get(theirs, {}).get("doubleValue", math.nan))
+            for ours, (_, theirs) in evaluation.TFMA_METRICS.items()
+        }
+        slices[name or evaluation.OVERALL] = evaluation.with_calibration(metrics)
+    return slices
+
+
+def _plain(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _bless(blessing: types.Artifact, passed: bool) -> None:
+    """Makes file and property say the same, whatever the stock judgement left there."""
+    chosen, other = constants.BLESSED_FILE_NAME, constants.NOT_BLESSED_FILE_NAME
+    if not passed:
+        chosen, other = other, chosen
+    stale = os.path.join(blessing.uri, other)
+    if fileio.exists(stale):
+        fileio.remove(stale)
+    with fileio.open(os.path.join(blessing.uri, chosen), "w") as file:
+        file.write("")
+    blessing.set_int_custom_property(
+        constants.ARTIFACT_PROPERTY_BLESSED_KEY,
+        constants.BLESSED_VALUE if passed else constants.NOT_BLESSED_VALUE,
+    )
+
+
+class Evaluator(base_beam_component.BaseBeamComponent):  # type: ignore[misc]
+    """Evaluates a model on the `eval` split and blesses it or not.
+
+    Outputs:
+        evaluation: `ModelEvaluation`: TFMA's files and `metrics.json`.
+        blessing: `ModelBlessing` with the custom property `blessed` (0 or 1).
+    """
+
+    SPEC_CLASS = EvaluatorSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(EvaluatorExecutor)
+
+    def __init__(
+        self,
+        config: Config,
+        examples: types.BaseChannel,
+        model: types.BaseChannel,
+        baseline_model: types.BaseChannel,
+        schema: types.BaseChannel,
+        code: str,
+    ) -> None:
+        """Wires the component; `code` is a digest of the judging code, part of the cache key."""
+        super().__init__(
+            EvaluatorSpec(
+                examples=examples,
+                model=model,
+                baseline_model=baseline_model,
+                schema=schema,
+                example_splits=json_utils.dumps(["eval"]),
+                eval_config=json_format.Parse(
+                    evaluation.eval_config_json(config.evaluation, config.label.name),
+                    tfma.EvalConfig(),
+                ),
+                bars=config.evaluation.model_dump_json(),
+                code=code,
+                evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
+                blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+            )
+        )

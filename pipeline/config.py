@@ -1,0 +1,210 @@
+"""The one configuration: `headrace.toml` as frozen, typed, self-checking objects.
+
+Only `pipeline.config_file` reads the file; everything else takes a `Config`. Paths are absolute
+after loading (relative ones are relative to the file).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Literal
+
+from pydantic import Field
+
+from models.config import Features, ModelConfig, RawType, Section, TrainingConfig
+
+Policy = Literal["block", "warn"]
+
+
+class CsvOptions(Section):
+    """`[data.csv]`: the dialect of CSV files. Compression is told by the name (.gz, .zst).
+
+    Attributes:
+        delimiter: one character, or `auto`: the one of `,` `;` tab `|` that splits the header
+            into known columns.
+        encoding: `utf-8` (with or without a byte-order mark), `latin-1` or `utf-16`.
+        null_values: texts that mean "missing"; the empty field always does.
+    """
+
+    delimiter: str = Field(default="auto", pattern=r"^(auto|[^\n\r\"])$")
+    encoding: Literal["utf-8", "latin-1", "utf-16"] = "utf-8"
+    null_values: tuple[str, ...] = ()
+
+
+class DataConfig(Section):
+    """`[data]`: where the spans are and how they are read.
+
+    Attributes:
+        path: folder that holds the data (local, or any scheme TFX reads).
+        pattern: path of a span's file(s) below it. `{span:%Y-%m}` (any of %Y %m %d %H) or
+            `{span}` (a whole number) is the span; `*` matches several files of one span.
+            Without `{span}` all files are one table, split by `window.holdout`.
+        rename: column name in the files → name used here. A file may have either.
+        optional_columns: columns that a file may lack; they count as missing there.
+        time_column: a timestamp feature; rows outside their span's period are quarantined.
+        schema_file: the reviewed schema; inferred and written by the first run if absent.
+    """
+
+    path: str
+    pattern: str
+    rename: dict[str, str] = {}
+    optional_columns: tuple[str, ...] = ()
+    time_column: str | None = None
+    schema_file: str = "schema/schema.pbtxt"
+    csv: CsvOptions = CsvOptions()
+
+
+class WindowConfig(Section):
+    """`[window]`: which spans one run sees.
+
+    Attributes:
+        train_spans: number of spans before the evaluated ones to train on (fewer at the
+            beginning of the data).
+        eval_spans: number of newest spans to evaluate on.
+        gap: a missing span inside the window is an `error`, or is passed over (`skip`).
+        holdout: share of rows evaluated on when the data has no spans, in (0, 1): the newest
+            by `data.time_column`, else by a hash of the row.
+        min_rows_share: a span with fewer rows than this share of the window's median is taken
+            for half uploaded (`gates.rows` says what follows).
+    """
+
+    train_spans: int = Field(default=12, ge=1)
+    eval_spans: int = Field(default=1, ge=1)
+    gap: Literal["error", "skip"] = "error"
+    holdout: float = Field(default=0.2, gt=0, lt=1)
+    min_rows_share: float = Field(default=0.1, ge=0, le=1)
+
+
+class LabelConfig(Section):
+    """`[label]`: what is predicted.
+
+    Attributes:
+        expression: SQL (DuckDB) over the columns, true or 1 for the positive class.
+        name: name of the label in examples and schema.
+        leaks: columns that give the label away (name → type): kept for statistics, never
+            shown to the model, absent from the SERVING environment.
+    """
+
+    expression: str = Field(min_length=1)
+    name: str = Field(default="label", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    leaks: dict[str, RawType] = {}
+
+
+class QuarantineConfig(Section):
+    """`[quarantine]`: rows that must not be learnt from. They are kept apart, with the reason.
+
+    Attributes:
+        rules: name → SQL (DuckDB) over the columns; a row for which it is true is quarantined.
+        max_share: share of a span's rows that may be quarantined before the gate closes.
+    """
+
+    rules: dict[str, str] = {}
+    max_share: float = Field(default=0.01, ge=0, le=1)
+
+
+class GatesConfig(Section):
+    """`[gates]`: what a finding does to the run, by kind of finding.
+
+    Attributes:
+        anomaly: data that breaks the schema.
+        drift: the newest span is further from the window than the schema's comparators allow.
+        new_column: the files have a column that the configuration does not name.
+        quarantine: more rows quarantined than `quarantine.max_share`.
+        rows: a span has fewer rows than `window.min_rows_share` of the median.
+    """
+
+    anomaly: Policy = "block"
+    drift: Policy = "warn"
+    new_column: Policy = "block"
+    quarantine: Policy = "block"
+    rows: Policy = "block"
+
+
+class Bars(Section):
+    """Absolute bars. `calibration` is |mean prediction / mean label − 1|."""
+
+    auc_min: float = Field(default=0.6, ge=0, le=1)
+    log_loss_max: float = Field(default=0.68, gt=0)
+    calibration_max: float = Field(default=0.1, gt=0)
+
+
+class ChangeBars(Section):
+    """How much worse than the champion, on the same rows, a candidate may be."""
+
+    auc_drop_max: float = Field(default=0.005, ge=0)
+    log_loss_rise_max: float = Field(default=0.005, ge=0)
+    calibration_rise_max: float = Field(default=0.05, ge=0)
+
+
+class EvaluationConfig(Section):
+    """`[evaluation]`: when a model is good enough to be blessed.
+
+    Attributes:
+        bars: over all rows.
+        slice_bars: in every slice of at least `min_slice_rows` rows.
+        change: against the champion, over all rows.
+        slice_change: against the champion, in every such slice.
+        slices: columns (or combinations of columns) whose values make slices.
+        min_slice_rows: smaller slices are shown but not judged.
+    """
+
+    bars: Bars = Bars()
+    slice_bars: Bars = Bars(auc_min=0.5, log_loss_max=1.0, calibration_max=0.3)
+    change: ChangeBars = ChangeBars()
+    slice_change: ChangeBars = ChangeBars(
+        auc_drop_max=0.05, log_loss_rise_max=0.05, calibration_rise_max=0.15
+    )
+    slices: tuple[str | tuple[str, ...], ...] = ()
+    min_slice_rows: int = Field(default=500, ge=1)
+
+
+class ServingConfig(Section):
+    """`[serving]`: where blessed models are pushed, as TensorFlow Serving expects them.
+
+    Attributes:
+        path: base folder; versions are `<path>/<model_name>/<number>`.
+        model_name: name clients ask for.
+        keep_versions: newest versions kept; a labelled version is never deleted.
+    """
+
+    path: str = "runs/serving"
+    model_name: str = Field(default="model", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    keep_versions: int = Field(default=5, ge=1)
+
+
+class BeamConfig(Section):
+    """`[beam]`: where Beam work runs.
+
+    Attributes:
+        runner: `direct` is Beam's in-memory runner, named explicitly because Beam's default
+            first tries to fetch another one from the network.
+        options: further Beam pipeline options, `name = value` (→ `--name=value`).
+    """
+
+    runner: Literal["direct", "flink", "spark", "dataflow"] = "direct"
+    options: dict[str, str | int | float | bool] = {}
+
+
+class Config(Section):
+    """Everything that differs between two users of the pipeline."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")
+    output: str = "runs"
+    data: DataConfig
+    window: WindowConfig = WindowConfig()
+    label: LabelConfig
+    features: Features = Field(min_length=1)
+    quarantine: QuarantineConfig = QuarantineConfig()
+    gates: GatesConfig = GatesConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    serving: ServingConfig = ServingConfig()
+    beam: BeamConfig = BeamConfig()
+
+    def digest(self) -> str:
+        """SHA-256 of what decides the outcome: everything but where the outcome is put."""
+        decides = self.model_dump(mode="json", exclude={"output", "serving", "beam"})
+        del decides["data"]["path"], decides["data"]["schema_file"]
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,102 @@
+"""Rules that span keys: names that must refer to each other, SQL that must parse.
+
+Each rule takes the sections that are valid in themselves, so that all faults are found at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from models.config import Elapsed, Features, Timestamp, raw_columns
+from pipeline import sql
+from pipeline.config import DataConfig, EvaluationConfig, LabelConfig, QuarantineConfig
+from pipeline.errors import Fault, shorten
+from pipeline.spans import PatternError, SpanPattern
+
+
+def faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
+    """Every broken rule; `sections` holds the valid ones by name."""
+    data: DataConfig | None = sections.get("data")
+    label: LabelConfig | None = sections.get("label")
+    features: Features | None = sections.get("features")
+    quarantine: QuarantineConfig | None = sections.get("quarantine")
+    evaluation: EvaluationConfig | None = sections.get("evaluation")
+    if data:
+        yield from _pattern(data)
+    if label:
+        yield from _expression("label.expression", label.expression)
+    if quarantine:
+        for rule, expression in quarantine.rules.items():
+            yield from _expression(f"quarantine.rules.{rule}", expression)
+    if features is None:
+        return
+    if not raw_columns(features):
+        yield Fault("features", "", "names no column that the model could use", "Add one.")
+    yield from _elapsed(features)
+    if data:
+        yield from _time_column(data, features)
+    if label:
+        yield from _label(label, features)
+    if evaluation:
+        yield from _slices(evaluation, {*raw_columns(features), *(label.leaks if label else ())})
+
+
+def _pattern(data: DataConfig) -> Iterator[Fault]:
+    try:
+        SpanPattern.parse(data.pattern)
+    except PatternError as error:
+        yield Fault("data.pattern", shorten(data.pattern), str(error), "Mend the pattern.")
+
+
+def _expression(key: str, expression: str) -> Iterator[Fault]:
+    problem = sql.syntax_problem(expression)
+    if problem:
+        yield Fault(key, shorten(expression), f"is not SQL: {problem}", "Mend the expression.")
+
+
+def _must_be_timestamp(key: str, target: str, features: Features) -> Iterator[Fault]:
+    if not isinstance(features.get(target), Timestamp):
+        yield Fault(
+            key,
+            shorten(target),
+            "must name a feature of kind 'timestamp'",
+            f'Add {target} = {{ kind = "timestamp", parts = [] }} to [features].',
+        )
+
+
+def _elapsed(features: Features) -> Iterator[Fault]:
+    for name, feature in features.items():
+        if isinstance(feature, Elapsed):
+            yield from _must_be_timestamp(f"features.{name}.start", feature.start, features)
+            yield from _must_be_timestamp(f"features.{name}.end", feature.end, features)
+
+
+def _time_column(data: DataConfig, features: Features) -> Iterator[Fault]:
+    if data.time_column:
+        yield from _must_be_timestamp("data.time_column", data.time_column, features)
+
+
+def _label(label: LabelConfig, features: Features) -> Iterator[Fault]:
+    columns = raw_columns(features)
+    for leak in label.leaks:
+        if leak in columns:
+            yield Fault(
+                f"label.leaks.{leak}",
+                "",
+                "is also a feature",
+                "A column that gives the label away must not be in [features]; take it out.",
+            )
+    if label.name in columns or label.name in label.leaks:
+        yield Fault("label.name", shorten(label.name), "is also a column", "Choose another name.")
+
+
+def _slices(evaluation: EvaluationConfig, known: set[str]) -> Iterator[Fault]:
+    for index, item in enumerate(evaluation.slices):
+        for column in (item,) if isinstance(item, str) else item:
+            if column not in known:
+                near = difflib.get_close_matches(column, known, n=1)
+                hint = f"Did you mean '{near[0]}'?" if near else "Name a feature's column."
+                key = f"evaluation.slices.{index}"
+                yield Fault(key, shorten(column), "is not a column", hint)

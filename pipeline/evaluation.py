@@ -1,0 +1,198 @@
+"""When a model is good enough: bars over all rows and in slices, absolute and against the champion.
+
+TFMA computes the metrics; the judgement is here and pure, because TFMA's own thresholds take a
+slice that is too small, or in which a metric does not exist (AUC where one class is absent), for
+a failure, and cannot say "at most this much less calibrated than the champion".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline import files
+from pipeline.config import Bars, ChangeBars, EvaluationConfig
+
+CANDIDATE, CHAMPION = "candidate", "champion"
+OVERALL = "overall"
+METRICS_FILE = "metrics.json"
+
+#: Metric name here → TFMA's class and the name of its result.
+TFMA_METRICS = {
+    "auc": ("AUC", "auc"),
+    "log_loss": ("BinaryCrossentropy", "binary_crossentropy"),
+    "mean_prediction": ("MeanPrediction", "mean_prediction"),
+    "mean_label": ("MeanLabel", "mean_label"),
+    "rows": ("ExampleCount", "example_count"),
+}
+
+Metrics = dict[str, float]
+#: Metrics by slice; the slice of all rows is called `overall`.
+SliceMetrics = dict[str, Metrics]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One bar and how a model stands to it.
+
+    Attributes:
+        slice: `overall`, or such as `payment_type=1`.
+        metric: `auc`, `log_loss` or `calibration`.
+        against: `bar` for an absolute one, `champion` for a change.
+        value: the candidate's metric, or its change (positive is worse).
+        bound: what the value must not pass.
+        passed: whether it holds.
+    """
+
+    slice: str
+    metric: str
+    against: str
+    value: float
+    bound: float
+    passed: bool
+
+    def __str__(self) -> str:
+        where = "over all rows" if self.slice == OVERALL else f"where {self.slice}"
+        if self.against == CHAMPION:
+            return (
+                f"{self.metric} {where} is {self.value:+.4f} worse than the champion's "
+                f"(allowed {self.bound:+.4f})"
+            )
+        sign = "≥" if self.metric == "auc" else "≤"
+        return f"{self.metric} {where} is {self.value:.4f} (must be {sign} {self.bound:.4f})"
+
+
+def with_calibration(metrics: Mapping[str, float]) -> Metrics:
+    """Adds `calibration`, |mean prediction / mean label - 1|; NaN where no label is 1."""
+    label = metrics.get("mean_label", math.nan)
+    value = abs(metrics["mean_prediction"] / label - 1) if label > 0 else math.nan
+    return {**metrics, "calibration": value}
+
+
+def judge(
+    candidate: SliceMetrics, champion: SliceMetrics | None, config: EvaluationConfig
+) -> list[Check]:
+    """Every check that could be made. A model is blessed if all pass and `overall` was judged.
+
+    Slices smaller than `min_slice_rows` and metrics that do not exist in a slice are left out;
+    over all rows a metric that does not exist is a failure.
+    """
+    checks: list[Check] = []
+    for name, metrics in candidate.items():
+        whole = name == OVERALL
+        if not whole and metrics.get("rows", 0) < config.min_slice_rows:
+            continue
+        bars = config.bars if whole else config.slice_bars
+        checks.extend(_absolute(name, metrics, bars, required=whole))
+        if champion and name in champion:
+            change = config.change if whole else config.slice_change
+            checks.extend(_change(name, metrics, champion[name], change, required=whole))
+    return checks
+
+
+def blessed(checks: Sequence[Check]) -> bool:
+    """Whether the checks bless the model."""
+    return all(check.passed for check in checks) and any(c.slice == OVERALL for c in checks)
+
+
+def _absolute(name: str, metrics: Metrics, bars: Bars, *, required: bool) -> Iterator[Check]:
+    for metric, bound, sign in (
+        ("auc", bars.auc_min, -1),
+        ("log_loss", bars.log_loss_max, 1),
+        ("calibration", bars.calibration_max, 1),
+    ):
+        value = metrics.get(metric, math.nan)
+        if math.isnan(value) and not required:
+            continue
+        yield Check(name, metric, "bar", value, bound, sign * value <= sign * bound)
+
+
+def _change(
+    name: str, metrics: Metrics, champion: Metrics, bars: ChangeBars, *, required: bool
+) -> Iterator[Check]:
+    for metric, bound, sign in (
+        ("auc", bars.auc_drop_max, -1),
+        ("log_loss", bars.log_loss_rise_max, 1),
+        ("calibration", bars.calibration_rise_max, 1),
+    ):
+        change = sign * (metrics.get(metric, math.nan) - champion.get(metric, math.nan))
+        if math.isnan(change) and not required:
+            continue
+        yield Check(name, metric, CHAMPION, change, bound, change <= bound)
+
+
+def eval_config_json(config: EvaluationConfig, label: str) -> str:
+    """TFMA's EvalConfig as JSON text. Its thresholds repeat the absolute bars over all rows.
+
+    TFX's Evaluator blesses nothing without a threshold in it; ours then judges further.
+    """
+    slices: list[dict[str, Any]] = [{}]
+    for item in config.slices:
+        slices.append({"featureKeys": [item] if isinstance(item, str) else list(item)})
+    bounds = {
+        "auc": {"lowerBound": config.bars.auc_min},
+        "log_loss": {"upperBound": config.bars.log_loss_max},
+    }
+    metrics: list[dict[str, Any]] = []
+    for name, (class_name, result) in TFMA_METRICS.items():
+        metric: dict[str, Any] = {"className": class_name}
+        if class_name in ("AUC", "BinaryCrossentropy"):
+            metric["config"] = json.dumps({"name": result})
+        if name in bounds:
+            metric["threshold"] = {"valueThreshold": bounds[name]}
+        metrics.append(metric)
+    spec = {
+        "signatureName": "serve_tf_examples",
+        "labelKey": label,
+        "predictionKey": "probability",
+        # Larger batches: the default grows from 1 and spends its time in single calls.
+        "inferenceBatchSize": 1000,
+    }
+    return json.dumps(
+        {
+            "modelSpecs": [spec],
+            "slicingSpecs": slices,
+            "metricsSpecs": [{"metrics": metrics}],
+        }
+    )
+
+
+def read_metrics(evaluation_uri: str) -> dict[str, Metrics]:
+    """Metrics over all rows of an evaluation: `candidate`, and `champion` if there was one."""
+    return {model: slices[OVERALL] for model, slices in read_slice_metrics(evaluation_uri).items()}
+
+
+def read_slice_metrics(evaluation_uri: str) -> dict[str, SliceMetrics]:
+    """Metrics of an evaluation by model and slice (NaN where one does not exist)."""
+    with files.open_file(os.path.join(evaluation_uri, METRICS_FILE), "rb") as file:
+        parsed: dict[str, dict[str, dict[str, float | None]]] = json.loads(file.read())["models"]
+    return {
+        model: {
+            name: {key: math.nan if value is None else value for key, value in metrics.items()}
+            for name, metrics in slices.items()
+        }
+        for model, slices in parsed.items()
+    }
+
+
+def metrics_json(models: Mapping[str, SliceMetrics], checks: Sequence[Check]) -> str:
+    """What `metrics.json` holds: metrics by model and slice, and every check (NaN is null)."""
+    clean = {
+        model: {
+            name: {key: _finite(value) for key, value in metrics.items()}
+            for name, metrics in slices.items()
+        }
+        for model, slices in models.items()
+    }
+    rows = [
+        {**vars(check), "value": _finite(check.value), "message": str(check)} for check in checks
+    ]
+    return json.dumps({"blessed": blessed(checks), "models": clean, "checks": rows}, indent=2)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""Ingestion of one shard (a file): read, convert, judge, encode, write. No TFX, no Beam."""

@@ -1,0 +1,66 @@
+"""Columnar batches → serialized tf.Examples → TFRecord files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+
+def to_lists(column: pa.Array, kind: pa.DataType) -> pa.LargeListArray:
+    """One-element lists in the type that tfx_bsl's encoder wants; missing stays missing."""
+    if pa.types.is_large_binary(kind):
+        column = column.cast(pa.large_string()).cast(kind)
+    else:
+        column = column.cast(kind)
+    valid = np.asarray(column.is_valid())
+    offsets = np.concatenate([[0], np.cumsum(valid)]).astype(np.int64)
+    return pa.LargeListArray.from_arrays(
+        pa.array(offsets), column.drop_null(), mask=pa.array(~valid)
+    )
+
+
+ARROW_TYPES = {
+    "float": pa.float32(),
+    "int": pa.int64(),
+    "timestamp": pa.int64(),
+    "string": pa.large_binary(),
+}
+
+
+class ExampleWriter:
+    """Writes batches as gzip TFRecords of tf.Examples; a file appears only when it is whole.
+
+    tfx_bsl's C++ encoder does in bulk what `tf.train.Example` does row by row in Python.
+    """
+
+    def __init__(self, path: str) -> None:
+        import tensorflow as tf
+        from tfx_bsl.coders import example_coder
+
+        self._path, self._partial = path, f"{path}.partial"
+        # Level 1: almost the size of level 6 at a third of the time.
+        options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
+        self._writer = tf.io.TFRecordWriter(self._partial, options)
+        self._encoder = example_coder.RecordBatchToExamplesEncoder()
+
+    def write(self, columns: dict[str, pa.LargeListArray]) -> None:
+        """Appends one batch; columns all have one length."""
+        batch = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+        write = self._writer.write
+        for record in self._encoder.encode(batch):
+            write(record)
+
+    def close(self) -> None:
+        """Finishes the file and gives it its name."""
+        from tfx.dsl.io import fileio
+
+        self._writer.close()
+        fileio.rename(self._partial, self._path, overwrite=True)
+
+
+def empty_file(path: str) -> None:
+    """Writes a TFRecord file without records."""
+    writer: Any = ExampleWriter(path)
+    writer.close()

@@ -1,0 +1,127 @@
+"""What ingestion needs to know, and what it reports; both travel between machines as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+
+from models.config import Features, Section, Timestamp, raw_columns
+from pipeline.config import Config, CsvOptions, LabelConfig
+from pipeline.spans import Window
+from pipeline.sql import ColumnType
+
+SPLITS = ("train", "eval", "quarantine")
+
+
+class IngestPlan(Section):
+    """The parts of the configuration that decide how a row is read and judged."""
+
+    features: Features
+    label: LabelConfig
+    rules: dict[str, str]
+    rename: dict[str, str]
+    optional_columns: tuple[str, ...]
+    time_column: str | None
+    csv: CsvOptions
+    holdout: float
+
+    @classmethod
+    def of(cls, config: Config) -> IngestPlan:
+        """The plan that a configuration implies."""
+        return cls(
+            features=config.features,
+            label=config.label,
+            rules=config.quarantine.rules,
+            rename=config.data.rename,
+            optional_columns=config.data.optional_columns,
+            time_column=config.data.time_column,
+            csv=config.data.csv,
+            holdout=config.window.holdout,
+        )
+
+    def columns(self) -> dict[str, ColumnType]:
+        """Every column that ends up in an example, the label apart."""
+        columns: dict[str, ColumnType] = dict(raw_columns(self.features))
+        for name, feature in self.features.items():
+            if isinstance(feature, Timestamp):
+                columns[name] = "timestamp"
+        return columns | dict(self.label.leaks)
+
+    def known(self) -> set[str]:
+        """Names that may stand in a file without being new."""
+        ignored = {name for name, feature in self.features.items() if feature.kind == "ignore"}
+        return ignored | set(self.columns()) | set(self.rename)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of one span: the unit of parallel work.
+
+    Attributes:
+        split: where good rows go; None when each row decides (data without spans).
+        cutoff: without spans, rows whose time is at or after this second are evaluated on.
+    """
+
+    index: int
+    total: int
+    path: str
+    span: str
+    start: int | None
+    end: int | None
+    split: str | None
+    cutoff: int | None = None
+
+
+@dataclass
+class ShardReport:
+    """What became of a shard's rows. All figures count rows.
+
+    Attributes:
+        rows: rows by split.
+        positives: rows with label 1, by split.
+        reasons: quarantined rows by reason (a row may have several).
+        samples: first quarantined row of each reason: row number and the row as JSON.
+        new_columns: columns that the configuration does not name.
+        error: set when the shard cannot be read; then nothing else counts.
+    """
+
+    path: str
+    span: str
+    rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    positives: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    reasons: dict[str, int] = field(default_factory=dict)
+    samples: dict[str, str] = field(default_factory=dict)
+    new_columns: list[str] = field(default_factory=list)
+    error: str | None = None
+    exit_code: int = 1
+
+    def to_json(self) -> str:
+        """JSON of the report."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> ShardReport:
+        """The inverse of `to_json`."""
+        return cls(**json.loads(text))
+
+
+def shards(window: Window, cutoff: int | None = None) -> list[Shard]:
+    """The window's files, each with the split its span belongs to."""
+    held_out = {item.span.ordinal for item in window.evaluate}
+    pairs = [(item, path) for item in window.spans for path in item.paths]
+    return [
+        Shard(
+            index=index,
+            total=len(pairs),
+            path=path,
+            span=item.span.label,
+            start=item.span.start,
+            end=item.span.end,
+            split=None
+            if window.split_by_row
+            else ("eval" if item.span.ordinal in held_out else "train"),
+            cutoff=cutoff,
+        )
+        for index, (item, path) in enumerate(pairs)
+    ]

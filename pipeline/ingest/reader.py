@@ -1,0 +1,235 @@
+"""Opens one data file as a DuckDB view with the configured column names.
+
+CSV dialects are fixed here, from the header, instead of being sniffed: a sniffer that meets a
+broken file picks another dialect and reads garbage without a word.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import csv
+import difflib
+import gzip
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from typing import IO, cast
+
+import duckdb
+
+from pipeline import files, sql
+from pipeline.config import CsvOptions
+from pipeline.errors import DataError, shorten
+from pipeline.ingest.plan import IngestPlan
+
+_PARQUET = (".parquet", ".pq")
+_CSV = (".csv", ".tsv", ".txt")
+_DELIMITERS = (",", ";", "\t", "|")
+_HEADER_BYTES = 1 << 20
+
+
+def kind_of(path: str) -> str:
+    """`parquet` or `csv`, by the file's name.
+
+    Raises:
+        DataError: neither.
+    """
+    stem = path.lower()
+    for suffix in (".gz", ".zst"):
+        stem = stem.removesuffix(suffix)
+    if stem.endswith(_PARQUET):
+        return "parquet"
+    if stem.endswith(_CSV):
+        return "csv"
+    raise DataError(
+        f"{path}: is neither Parquet nor CSV by its name. Known endings: "
+        f"{' '.join(_PARQUET + _CSV)}, CSV also with .gz or .zst."
+    )
+
+
+@contextlib.contextmanager
+def localized(path: str) -> Iterator[str]:
+    """A local path with the file's content; remote files are copied and removed again."""
+    if files.is_local(path):
+        yield path
+        return
+    from tfx.dsl.io import fileio
+
+    with tempfile.TemporaryDirectory(prefix="headrace-") as folder:
+        local = os.path.join(folder, os.path.basename(path))
+        fileio.copy(path, local)
+        yield local
+
+
+def open_source(
+    connection: duckdb.DuckDBPyConnection, path: str, local: str, plan: IngestPlan
+) -> tuple[dict[str, str], list[str]]:
+    """Creates the view `source` with the file's rows, columns renamed.
+
+    Args:
+        connection: where the view is made.
+        path: the file, as messages name it.
+        local: where its content is.
+        plan: names, renames and dialect.
+
+    Returns:
+        Columns with DuckDB's types, and the names of columns that the plan does not know.
+
+    Raises:
+        DataError: the file is empty, damaged, in another dialect, or lacks a column.
+    """
+    try:
+        if os.path.getsize(local) == 0:
+            raise DataError(f"{path}: is empty (0 bytes). Copy it again, or remove it.")
+        if kind_of(path) == "parquet":
+            scan = f"read_parquet({sql.text(local)})"
+            names = [
+                row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {scan}").fetchall()
+            ]
+        else:
+            scan, names = _csv_scan(path, local, plan)
+    except PermissionError as error:
+        raise DataError(
+            f"{path}: no permission to read it. Give it to this user (chmod u+r)."
+        ) from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path}: is a folder where a file should be. Move it away.") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except duckdb.Error as error:
+        raise read_error(path, error) from error
+
+    renamed = {name: plan.rename.get(name, name) for name in names}
+    _refuse_duplicates(path, list(renamed.values()))
+    extra = [name for name in names if renamed[name] not in plan.known()]
+    _require(path, set(renamed.values()), plan)
+    selected = ", ".join(f"{sql.quote(name)} AS {sql.quote(new)}" for name, new in renamed.items())
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW source AS SELECT {selected} FROM {scan}")
+    types = {row[0]: row[1] for row in connection.execute("DESCRIBE source").fetchall()}
+    return types, extra
+
+
+def read_error(path: str, error: Exception) -> DataError:
+    """A DuckDB reading error in words that name file, line and remedy."""
+    message = str(error)
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    first = lines[0] if lines else type(error).__name__
+    where = first.split("CSV Error on Line: ")[-1] if "CSV Error on Line: " in first else None
+    if "not utf-8 encoded" in message:
+        return DataError(
+            f"{path}, line {where}: is not UTF-8 text. Convert it, or set data.csv.encoding "
+            '(for example "latin-1").'
+        )
+    if where:
+        detail = next((line for line in lines if line.startswith("Expected Number")), "")
+        original = next((line for line in lines if line.startswith("Original Line")), "")
+        what = detail.replace("Expected Number of Columns", "expected columns") or first
+        return DataError(
+            f"{path}, line {where}: the row is broken ({what.strip()}; "
+            f"{shorten(original.removeprefix('Original Line: '))}). The file may be cut off or "
+            "quoted wrongly; copy it again or mend the line."
+        )
+    if kind_of(path) == "parquet":
+        return DataError(
+            f"{path}: is not a readable Parquet file; it may be truncated or still being "
+            f"written. Copy it again. ({first})"
+        )
+    return DataError(f"{path}: cannot be read; it may be cut off. Copy it again. ({first})")
+
+
+def _require(path: str, names: set[str], plan: IngestPlan) -> None:
+    missing = [n for n in plan.columns() if n not in names and n not in plan.optional_columns]
+    if not missing:
+        return
+    spare = sorted(names - set(plan.columns()))
+    hints = []
+    for name in missing[:5]:
+        near = difflib.get_close_matches(name, spare, n=1, cutoff=0.5)
+        hints.append(f"{name} (the file has {near[0]!r})" if near else name)
+    raise DataError(
+        f"{path}: lacks column(s) {', '.join(hints)}. If a column has another name, add it to "
+        "[data.rename]; if files may lack it, to data.optional_columns; if it is no longer "
+        "wanted, take it out of [features]."
+    )
+
+
+def _refuse_duplicates(path: str, names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(
+            f"{path}: has column(s) {', '.join(twice)} twice (after [data.rename]). Rename one."
+        )
+
+
+def _csv_scan(path: str, local: str, plan: IngestPlan) -> tuple[str, list[str]]:
+    """The scan of a CSV file with every column as text, and its column names."""
+    options = plan.csv
+    header = _header_line(path, local, options)
+    delimiter, names = _split_header(path, header, plan)
+    columns = ", ".join(f"{sql.text(name)}: 'VARCHAR'" for name in names)
+    nulls = ", ".join(sql.text(value) for value in ("", *options.null_values))
+    encoding = "" if options.encoding == "utf-8" else f", encoding={sql.text(options.encoding)}"
+    scan = (
+        f"read_csv({sql.text(local)}, auto_detect=false, header=true, strict_mode=true, "
+        f"delim={sql.text(delimiter)}, quote='\"', escape='\"', nullstr=[{nulls}], "
+        f"columns={{{columns}}}{encoding})"
+    )
+    return scan, names
+
+
+def _header_line(path: str, local: str, options: CsvOptions) -> str:
+    try:
+        with _decompressed(local) as stream:
+            start = stream.read(_HEADER_BYTES)
+    except (OSError, EOFError) as error:
+        raise DataError(
+            f"{path}: cannot be decompressed; it may be cut off. Copy it again. ({error})"
+        ) from error
+    if not start:
+        raise DataError(f"{path}: is empty. Copy it again, or remove it.")
+    encoding = "utf-8-sig" if options.encoding == "utf-8" else options.encoding
+    # An incremental decoder does not mind that the block may end inside a character.
+    decoder = codecs.getincrementaldecoder(encoding)()
+    try:
+        return decoder.decode(start.split(b"\n", 1)[0] if encoding == "utf-8-sig" else start)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}, line 1: is not {options.encoding} text. Convert it, or set data.csv.encoding."
+        ) from error
+
+
+def _decompressed(local: str) -> IO[bytes]:
+    name = local.lower()
+    if name.endswith(".gz"):
+        return cast(IO[bytes], gzip.open(local, "rb"))
+    if name.endswith(".zst"):
+        import zstandard
+
+        reader: IO[bytes] = zstandard.open(local, "rb")
+        return reader
+    return open(local, "rb")
+
+
+def _split_header(path: str, header: str, plan: IngestPlan) -> tuple[str, list[str]]:
+    """The delimiter and the column names."""
+    known = plan.known()
+    candidates = _DELIMITERS if plan.csv.delimiter == "auto" else (plan.csv.delimiter,)
+    best: tuple[str, list[str]] = (candidates[0], [])
+    hits = -1
+    for delimiter in candidates:
+        names = next(csv.reader(io.StringIO(header), delimiter=delimiter), [])
+        count = len(known & set(names))
+        if count > hits:
+            best, hits = (delimiter, names), count
+    delimiter, names = best
+    if hits <= 0:
+        others = [d for d in _DELIMITERS if d != delimiter and d in header]
+        hint = f" It looks delimited by {others[0]!r}: set data.csv.delimiter." if others else ""
+        raise DataError(
+            f"{path}: its header {shorten(header.strip())} has none of the columns of [features] "
+            f"when split by {delimiter!r}.{hint} The first line must hold the column names "
+            "(see [data.rename] for other names)."
+        )
+    return delimiter, [name.strip() or f"unnamed_{i}" for i, name in enumerate(names)]

@@ -1,0 +1,218 @@
+"""One shard from file to splits: the whole of ingestion, for one file, in bounded memory."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import sql
+from pipeline.errors import HeadraceError
+from pipeline.ingest import reader
+from pipeline.ingest.encode import ARROW_TYPES, ExampleWriter, to_lists
+from pipeline.ingest.plan import IngestPlan, Shard, ShardReport
+from pipeline.spans import Window
+
+#: Rows held at once. Large enough that per-batch work vanishes, small enough (some tens of
+#: megabytes at a hundred columns) that memory does not depend on the file.
+BATCH_ROWS = 50_000
+
+QUARANTINE_COLUMNS = ("quarantine_reason", "quarantine_row", "quarantine_source")
+
+
+def ingest(shard: Shard, plan: IngestPlan, output: str) -> ShardReport:
+    """Reads a shard and writes its rows into the splits below `output`.
+
+    Never raises for bad data: the report carries the error, so that it crosses machines whole
+    and all shards' errors can be shown at once.
+    """
+    report = ShardReport(path=shard.path, span=shard.span)
+    writers: dict[str, ExampleWriter] = {}
+    try:
+        with sql.connect() as connection, reader.localized(shard.path) as local:
+            types, report.new_columns = reader.open_source(connection, shard.path, local, plan)
+            _judge(connection, types, shard, plan)
+            try:
+                for batch in _batches(connection):
+                    _write(batch, shard, plan, output, writers, report)
+            except duckdb.Error as error:
+                raise reader.read_error(shard.path, error) from error
+        for writer in writers.values():
+            writer.close()
+    except HeadraceError as error:
+        report.error, report.exit_code = str(error), error.exit_code
+    return report
+
+
+def split_file(output: str, split: str, shard: Shard) -> str:
+    """Path of a shard's file in a split, named as TFX's own writers name them."""
+    name = f"data_tfrecord-{shard.index:05d}-of-{shard.total:05d}.gz"
+    return os.path.join(output, f"Split-{split}", name)
+
+
+def _judge(
+    connection: duckdb.DuckDBPyConnection, types: dict[str, str], shard: Shard, plan: IngestPlan
+) -> None:
+    """Creates the view `judged`: typed columns, `__label`, `__reason`, `__eval`, `__row`."""
+    columns = plan.columns()
+    exprs, broken = [], {}
+    for name, kind in columns.items():
+        source = types.get(name, '"NULL"')
+        expr = sql.typed(name, kind, source)
+        exprs.append(f"{expr} AS {sql.quote(name)}")
+        if name in types:
+            broken[f"type: {name} is not {kind}"] = (
+                f"{sql.present(name, source)} AND ({expr}) IS NULL"
+            )
+    # Columns that only the label or a rule uses stay as the file has them.
+    rest = [sql.quote(name) for name in types if name not in columns]
+    connection.execute(
+        "CREATE OR REPLACE TEMP VIEW typed AS SELECT "
+        + ", ".join([*exprs, *rest, f"{sql.reasons(broken)} AS __type"])
+        + ", source AS __raw, row_number() OVER () AS __number FROM source"
+    )
+    sql.check_expression(connection, "label.expression", plan.label.expression, "typed")
+    for name, rule in plan.rules.items():
+        sql.check_expression(connection, f"quarantine.rules.{name}", rule, "typed")
+
+    label = f"TRY_CAST(({plan.label.expression}) AS DOUBLE)"
+    rules = {"type": "__type <> ''"} if broken else {}
+    rules["label is missing"] = "__label IS NULL"
+    rules["label is not 0 or 1"] = "__label NOT IN (0, 1)"
+    rules |= {
+        f"not finite: {name}": f"isinf({sql.quote(name)})"
+        for name, kind in columns.items()
+        if kind == "float"
+    }
+    if plan.time_column and shard.start is not None and shard.end is not None:
+        moment = sql.quote(plan.time_column)
+        rules["outside its span"] = f"{moment} < {shard.start} OR {moment} >= {shard.end}"
+    rules |= plan.rules
+    if plan.time_column and shard.cutoff is not None:
+        evaluated = f"{sql.quote(plan.time_column)} >= {shard.cutoff}"
+    else:
+        # Equal rows hash alike, so that a duplicate can't sit on both sides.
+        evaluated = f"hash(__raw) % 1000000 < {int(plan.holdout * 1_000_000)}"
+    connection.execute(
+        f"""
+        CREATE OR REPLACE TEMP VIEW judged AS
+        SELECT *,
+          CASE WHEN __reason <> '' THEN CAST(to_json(__raw) AS VARCHAR) END AS __row,
+          {evaluated if shard.split is None else "false"} AS __eval
+        FROM (SELECT *, {_joined(rules)} AS __reason FROM (SELECT *, {label} AS __label FROM typed))
+        """
+    )
+
+
+def _joined(rules: dict[str, str]) -> str:
+    """The reasons of a row; type faults speak for themselves."""
+    own = {name: rule for name, rule in rules.items() if name != "type"}
+    named = sql.reasons(own)
+    if "type" not in rules:
+        return named
+    # A value that could not be converted makes the label missing too; say the cause alone.
+    return f"CASE WHEN __type <> '' THEN __type ELSE {named} END"
+
+
+def _batches(connection: duckdb.DuckDBPyConnection) -> Iterator[pa.RecordBatch]:
+    relation = connection.sql("SELECT * EXCLUDE (__raw, __type) FROM judged")
+    yield from relation.to_arrow_reader(BATCH_ROWS)
+
+
+def _write(
+    batch: pa.RecordBatch,
+    shard: Shard,
+    plan: IngestPlan,
+    output: str,
+    writers: dict[str, ExampleWriter],
+    report: ShardReport,
+) -> None:
+    """Sends the rows of a batch to their splits and counts them."""
+    refused = pc.not_equal(batch.column("__reason"), "")
+    held_out = batch.column("__eval")
+    kept = pc.invert(refused)
+    masks = {
+        "quarantine": refused,
+        "train": pc.and_(kept, pc.invert(held_out)) if shard.split is None else kept,
+        "eval": pc.and_(kept, held_out) if shard.split is None else kept,
+    }
+    if shard.split is not None:
+        del masks["eval" if shard.split == "train" else "train"]
+    for split, mask in masks.items():
+        rows = batch.filter(mask)
+        if not rows.num_rows:
+            continue
+        if split not in writers:
+            writers[split] = ExampleWriter(split_file(output, split, shard))
+        columns = {
+            name: to_lists(rows.column(name), ARROW_TYPES[kind])
+            for name, kind in plan.columns().items()
+        }
+        label = rows.column("__label")
+        if split == "quarantine":
+            columns |= _refusal(rows, shard, report)
+            label = pc.if_else(pc.is_in(label, pa.array([0.0, 1.0])), label, None)
+        columns[plan.label.name] = to_lists(label, ARROW_TYPES["int"])
+        writers[split].write(columns)
+        report.rows[split] += rows.num_rows
+        report.positives[split] += int(pc.sum(label).as_py() or 0)
+
+
+def _refusal(rows: pa.RecordBatch, shard: Shard, report: ShardReport) -> dict[str, pa.Array]:
+    """Columns that say why rows were refused, and counts of the reasons."""
+    reasons: list[str] = rows.column("__reason").to_pylist()
+    numbers = np.asarray(rows.column("__number"))
+    texts = rows.column("__row")
+    counts = Counter(report.reasons)
+    for position, text in enumerate(reasons):
+        for reason in text.split(";"):
+            counts[reason] += 1
+            if reason not in report.samples:
+                sample = texts[position].as_py()
+                report.samples[reason] = f"row {numbers[position]}: {sample}"
+    report.reasons = dict(counts)
+    sources = pa.array([f"{shard.path}, row {number}" for number in numbers])
+    values = zip(QUARANTINE_COLUMNS, (rows.column("__reason"), texts, sources), strict=True)
+    return {name: to_lists(column, ARROW_TYPES["string"]) for name, column in values}
+
+
+def check(shard: Shard, plan: IngestPlan) -> None:
+    """Opens a shard and binds every expression to its columns, without reading its rows.
+
+    Raises:
+        DataError: the file is unreadable, of another dialect, or lacks a column.
+        ConfigError: the label expression or a rule does not fit the columns.
+    """
+    with sql.connect() as connection, reader.localized(shard.path) as local:
+        types, _ = reader.open_source(connection, shard.path, local, plan)
+        _judge(connection, types, shard, plan)
+
+
+def time_cutoff(window: Window, plan: IngestPlan) -> int | None:
+    """The second from which rows are evaluated on, for data without spans.
+
+    Returns:
+        The (1 - holdout) quantile of `time_column` over all files; None without such a column.
+    """
+    if plan.time_column is None:
+        return None
+    with sql.connect() as connection:
+        connection.execute("CREATE TEMP TABLE times (t BIGINT)")
+        for item in window.spans:
+            for path in item.paths:
+                with reader.localized(path) as local:
+                    types, _ = reader.open_source(connection, path, local, plan)
+                    moment = sql.typed(plan.time_column, "timestamp", types[plan.time_column])
+                    try:
+                        connection.execute(f"INSERT INTO times SELECT {moment} FROM source")
+                    except duckdb.Error as error:
+                        raise reader.read_error(path, error) from error
+        (cutoff,) = connection.execute(
+            "SELECT quantile_disc(t, ?) FROM times", [1 - plan.holdout]
+        ).fetchone() or (None,)
+    return None if cutoff is None else int(cutoff)

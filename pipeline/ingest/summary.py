@@ -1,0 +1,116 @@
+"""What became of all rows of a window: `ingest.json` in the Examples artifact."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.errors import DataError
+from pipeline.ingest.plan import SPLITS, ShardReport
+from pipeline.spans import Window
+
+FILE = "ingest.json"
+
+
+@dataclass(frozen=True)
+class SpanRows:
+    """Rows of one span: kept, refused, and why."""
+
+    kept: int
+    quarantined: int
+    reasons: dict[str, int]
+    samples: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """The whole window.
+
+    Attributes:
+        fingerprint: SHA-256 of the files' names and contents.
+        rows: rows by split.
+        positives: rows with label 1, by split.
+        spans: by span label, oldest first.
+        new_columns: columns the configuration does not name → files that have them.
+    """
+
+    fingerprint: str
+    rows: dict[str, int]
+    positives: dict[str, int]
+    spans: dict[str, SpanRows]
+    new_columns: dict[str, list[str]]
+
+    def to_json(self) -> str:
+        """JSON, indented for a person to read."""
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> Ingested:
+        """The inverse of `to_json`."""
+        values = json.loads(text)
+        values["spans"] = {key: SpanRows(**value) for key, value in values["spans"].items()}
+        return cls(**values)
+
+    def check(self) -> None:
+        """Refuses a window that nothing can be learnt from.
+
+        Rows that were quarantined wholesale are the data gate's to judge, not an error here.
+
+        Raises:
+            DataError: a span without a row, or a split whose label has one class only.
+        """
+        for label, span in self.spans.items():
+            if span.kept + span.quarantined == 0:
+                raise DataError(
+                    f"span {label} holds no rows. Copy it again, or remove it and set "
+                    'window.gap = "skip".'
+                )
+        for split in ("train", "eval"):
+            rows, positives = self.rows[split], self.positives[split]
+            if rows and positives in (0, rows):
+                only = 1 if positives else 0
+                what = "row has" if rows == 1 else "rows have"
+                raise DataError(
+                    f"label.expression: all {rows:,} {what} label {only} in the {split} split "
+                    f"({', '.join(self.spans)}); a model needs both classes. Mend the expression, "
+                    "or give it more data."
+                )
+
+
+def summarize(reports: Sequence[ShardReport], window: Window, fingerprint: str) -> Ingested:
+    """Adds up the shards' reports, span by span."""
+    rows: Counter[str] = Counter(dict.fromkeys(SPLITS, 0))
+    positives: Counter[str] = Counter(dict.fromkeys(SPLITS, 0))
+    new_columns: dict[str, list[str]] = defaultdict(list)
+    by_span: dict[str, list[ShardReport]] = {item.span.label: [] for item in window.spans}
+    for report in reports:
+        rows.update(report.rows)
+        positives.update(report.positives)
+        by_span[report.span].append(report)
+        for column in report.new_columns:
+            new_columns[column].append(report.path)
+    return Ingested(
+        fingerprint=fingerprint,
+        rows=dict(rows),
+        positives=dict(positives),
+        spans={label: _span_rows(items) for label, items in by_span.items()},
+        new_columns=dict(new_columns),
+    )
+
+
+def _span_rows(reports: Sequence[ShardReport]) -> SpanRows:
+    reasons: Counter[str] = Counter()
+    samples: dict[str, str] = {}
+    for report in reports:
+        reasons.update(report.reasons)
+        for reason, sample in report.samples.items():
+            samples.setdefault(reason, f"{report.path}, {sample}")
+    return SpanRows(
+        kept=sum(report.rows["train"] + report.rows["eval"] for report in reports),
+        quarantined=sum(report.rows["quarantine"] for report in reports),
+        reasons=dict(reasons.most_common()),
+        samples=samples,
+    )

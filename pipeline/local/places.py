@@ -1,0 +1,50 @@
+"""Where a local run puts things: the one owner of the paths below `output`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from pipeline.config import Config
+
+
+@dataclass(frozen=True)
+class Places:
+    """Paths below the output folder.
+
+    output/metadata.db            ML Metadata: what was made from what
+    output/artifacts/             what each node wrote
+    output/history/<run id>/      one folder a run: config.json, run.log, result.json
+    output/.lock                  held while a run goes on
+    """
+
+    output: str
+
+    @classmethod
+    def of(cls, config: Config) -> Places:
+        """The places of a configuration."""
+        return cls(config.output)
+
+    @property
+    def metadata(self) -> str:
+        """SQLite file of ML Metadata."""
+        return os.path.join(self.output, "metadata.db")
+
+    @property
+    def artifacts(self) -> str:
+        """Pipeline root."""
+        return os.path.join(self.output, "artifacts")
+
+    @property
+    def history(self) -> str:
+        """Folder of all runs."""
+        return os.path.join(self.output, "history")
+
+    @property
+    def lock(self) -> str:
+        """Lock file."""
+        return os.path.join(self.output, ".lock")
+
+    def run(self, run_id: str, *parts: str) -> str:
+        """A run's folder, or a file in it."""
+        return os.path.join(self.history, run_id, *parts)

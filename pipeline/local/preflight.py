@@ -1,0 +1,105 @@
+"""What can be known to be wrong before TensorFlow is loaded: seconds, not minutes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from pipeline import files, spans
+from pipeline.config import Config
+from pipeline.errors import DataError, HeadraceError, RunError
+from pipeline.ingest import shard as shard_work
+from pipeline.ingest.plan import IngestPlan, Shard, shards
+from pipeline.local.places import Places
+
+#: A run needs room for its artifacts; less than this ends in a half-written one.
+MIN_FREE_BYTES = 200 * 1024 * 1024
+
+
+def check_output(
+    places: Places, free_bytes: Callable[[str], int] = lambda path: shutil.disk_usage(path).free
+) -> None:
+    """Makes the output folder and sees that it can be written and has room.
+
+    Raises:
+        RunError: it can't, or has not.
+    """
+    try:
+        os.makedirs(places.history, exist_ok=True)
+        probe = os.path.join(places.output, ".writable")
+        with open(probe, "w", encoding="utf-8") as file:
+            file.write("x")
+        os.remove(probe)
+    except OSError as error:
+        raise RunError(
+            f"output: cannot write to {places.output} ({error.strerror}). Free space, change its "
+            "permissions, or set another output folder in the configuration."
+        ) from error
+    free = free_bytes(places.output)
+    if free < MIN_FREE_BYTES:
+        raise RunError(
+            f"output: {places.output} has {free / 1e6:.0f} MB free; a run needs at least "
+            f"{MIN_FREE_BYTES / 1e6:.0f} MB. Free space, or set another output folder."
+        )
+
+
+def check_metadata(places: Places) -> None:
+    """Sees that the metadata store, if there is one, is a sound SQLite database.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    if not os.path.exists(places.metadata):
+        return
+    try:
+        with sqlite3.connect(f"file:{places.metadata}?mode=ro", uri=True) as connection:
+            (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.Error as error:
+        answer = str(error)
+    if answer != "ok":
+        raise RunError(
+            f"{places.metadata}: the metadata database is damaged ({answer}). Restore it from a "
+            "backup, or move it away to begin a new history (pushed models stay as they are)."
+        )
+
+
+def check_data(config: Config, span: str | None) -> tuple[spans.Window, str]:
+    """Finds the window and opens every local file of it.
+
+    Returns:
+        The window and the fingerprint of its files.
+
+    Raises:
+        HeadraceError: something is wrong with spans, files, columns or expressions; of many
+            files' faults the first few are told together.
+    """
+    found = spans.discover(config.data.path, spans.SpanPattern.parse(config.data.pattern))
+    window = spans.choose_window(
+        found,
+        newest=span,
+        train_spans=config.window.train_spans,
+        eval_spans=config.window.eval_spans,
+        gap=config.window.gap,
+    )
+    plan = IngestPlan.of(config)
+    local = [shard for shard in shards(window) if files.is_local(shard.path)]
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        faults = [fault for fault in pool.map(lambda s: _fault(s, plan), local) if fault]
+    if faults:
+        messages = list(dict.fromkeys(map(str, faults)))
+        more = [f"… and {len(messages) - 5} more like these"] if len(messages) > 5 else []
+        error = DataError("\n".join(messages[:5] + more))
+        error.exit_code = faults[0].exit_code
+        raise error
+    return window, spans.fingerprint(window, config.data.path)
+
+
+def _fault(shard: Shard, plan: IngestPlan) -> HeadraceError | None:
+    try:
+        shard_work.check(shard, plan)
+    except HeadraceError as error:
+        return error
+    return None

@@ -1,0 +1,43 @@
+"""Keeps the noise of TensorFlow, Beam and TFX out of the terminal, and in the run's log."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import TextIO
+
+#: Set before TensorFlow is imported, unless the user has set them.
+ENVIRONMENT = {
+    "TF_CPP_MIN_LOG_LEVEL": "1",
+    "GRPC_VERBOSITY": "ERROR",
+    # Google's client libraries look for a metadata server, over the network, unless told not to.
+    "NO_GCE_CHECK": "true",
+}
+
+
+@contextlib.contextmanager
+def output_to(log: str) -> Iterator[TextIO]:
+    """Sends standard output and error, C++ included, to a file.
+
+    Yields:
+        A stream that still writes to where standard error went.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved_out, saved_err = os.dup(1), os.dup(2)
+    terminal = os.fdopen(os.dup(saved_err), "w", buffering=1, encoding="utf-8")
+    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.dup2(target, 1)
+        os.dup2(target, 2)
+        yield terminal
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(saved_out, 1)
+        os.dup2(saved_err, 2)
+        for descriptor in (saved_out, saved_err, target):
+            os.close(descriptor)
+        terminal.close()

@@ -1,0 +1,134 @@
+"""`headrace run`: from a configuration to an outcome, on this machine."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import secrets
+import time
+import traceback
+from typing import Protocol
+
+from pipeline import files, provenance, schema_file
+from pipeline.config import Config
+from pipeline.errors import HeadraceError, RunError
+from pipeline.local import lock, preflight, quiet
+from pipeline.local.places import Places
+from pipeline.local.result import EXIT_CODES, RunResult
+from pipeline.spans import Window
+from serving.registry import Registry
+
+
+class Watcher(Protocol):
+    """Whoever shows a run's progress."""
+
+    def say(self, message: str) -> None:
+        """One line of what is going on."""
+
+    def node(self, name: str, seconds: float | None) -> None:
+        """A component starts (None) or has taken so many seconds."""
+
+
+def run(config: Config, span: str | None, watcher: Watcher, *, wait_seconds: float) -> RunResult:
+    """Runs the pipeline once.
+
+    Args:
+        config: what to run.
+        span: label of the newest span, None for the newest there is.
+        watcher: is told what goes on.
+        wait_seconds: how long to wait for another run on the same output folder.
+
+    Returns:
+        The outcome; failures of the run are in it, not raised.
+
+    Raises:
+        HeadraceError: the run could not start: configuration, data, disk or lock.
+    """
+    started = time.monotonic()
+    places = Places.of(config)
+    run_id = f"{dt.datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    preflight.check_output(places)
+    with lock.held(
+        places.lock,
+        run_id,
+        wait_seconds=wait_seconds,
+        waiting=lambda holder: watcher.say(f"waiting for {holder}"),
+    ):
+        preflight.check_metadata(places)
+        if files.exists(config.data.schema_file):
+            schema_file.read(config.data.schema_file)
+        window, fingerprint = preflight.check_data(config, span)
+        result = RunResult("failed", run_id, window.newest.label, window.labels())
+        version = _up_to_date(config, window, fingerprint)
+        if version is not None:
+            result.status, result.model_version = "up_to_date", version
+            result.message = f"version {version} was made from this data, configuration and code"
+            return _finish(result, started)
+        os.makedirs(places.run(run_id))
+        result.log = places.run(run_id, "run.log")
+        files.write_atomically(
+            places.run(run_id, "config.json"), config.model_dump_json(indent=2).encode()
+        )
+        _execute(config, window, result, places, watcher)
+        _finish(result, started)
+        files.write_atomically(places.run(run_id, "result.json"), result.to_json().encode())
+        return result
+
+
+def _finish(result: RunResult, started: float) -> RunResult:
+    result.wall_seconds = round(time.monotonic() - started, 2)
+    if result.status != "failed" or result.exit_code == 0:
+        result.exit_code = EXIT_CODES[result.status]
+    return result
+
+
+def _up_to_date(config: Config, window: Window, fingerprint: str) -> int | None:
+    """The newest version made from the same data, configuration, schema and code, if any."""
+    if not files.is_local(config.serving.path) or not files.exists(config.data.schema_file):
+        return None
+    wanted = {
+        "span": window.newest.label,
+        "data_fingerprint": fingerprint,
+        "config_sha256": config.digest(),
+        "schema_sha256": files.sha256(config.data.schema_file),
+        "code_sha256": provenance.code_digest("models", "pipeline"),
+    }
+    for version in reversed(Registry(config.serving.path, config.serving.model_name).versions()):
+        manifest = version.manifest
+        if manifest and all(getattr(manifest, key) == value for key, value in wanted.items()):
+            return version.number
+    return None
+
+
+def _execute(
+    config: Config, window: Window, result: RunResult, places: Places, watcher: Watcher
+) -> None:
+    """Runs TFX with its noise in the log, and reads the outcome from ML Metadata."""
+    os.environ.update({k: v for k, v in quiet.ENVIRONMENT.items() if k not in os.environ})
+    watcher.node("imports", None)
+    begun = time.monotonic()
+    with quiet.output_to(result.log):
+        try:
+            from pipeline.local import tfx_run  # TensorFlow and TFX: seconds
+
+            watcher.node("imports", time.monotonic() - begun)
+            result.seconds["imports"] = round(time.monotonic() - begun, 2)
+            tfx_run.run(config, window, result, places, watcher.node)
+        except HeadraceError as error:
+            traceback.print_exc()
+            result.status, result.message = "failed", str(error)
+            result.exit_code = error.exit_code
+        except KeyboardInterrupt:
+            result.status, result.message = "failed", "interrupted; run it again to go on"
+            result.exit_code = 130
+        except OSError as error:
+            traceback.print_exc()
+            problem = RunError(
+                f"{error.strerror or error}: {error.filename or places.output}. Free space or "
+                "mend the permissions, and run it again."
+            )
+            result.status, result.message = "failed", str(problem)
+        except Exception as error:  # noqa: BLE001 - whatever TFX raises becomes an outcome
+            traceback.print_exc()
+            result.status = "failed"
+            result.message = f"{type(error).__name__}: {str(error).strip()[:500]}"

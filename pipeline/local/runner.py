@@ -1,0 +1,73 @@
+"""LocalDagRunner that says which node it is at, and runs under a given run id."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tfx.orchestration import metadata
+from tfx.orchestration.local import local_dag_runner, runner_utils
+from tfx.orchestration.pipeline import Pipeline
+from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.proto.orchestration import pipeline_pb2
+
+#: Node id, and seconds it took (None when it starts).
+Progress = Callable[[str, float | None], None]
+
+
+class NodeError(Exception):
+    """A node failed; the cause is what its executor or driver raised."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        super().__init__(f"{node} failed")
+
+
+class ProgressRunner(local_dag_runner.LocalDagRunner):  # type: ignore[misc]
+    """Runs node after node, as its base class does; that one tells nobody where it is."""
+
+    def __init__(self, run_id: str, progress: Progress) -> None:
+        super().__init__()
+        self._run_id, self._progress = run_id, progress
+
+    def run_with_ir(self, pipeline: pipeline_pb2.Pipeline, run_options: Any = None) -> None:
+        """See base class; partial runs are not supported.
+
+        Raises:
+            NodeError: a node failed; nodes after it were not started.
+        """
+        del run_options
+        runtime_parameter_utils.substitute_runtime_parameter(
+            pipeline, {"pipeline-run-id": self._run_id}
+        )
+        deployment = runner_utils.extract_local_deployment_config(pipeline)
+        connection = deployment.metadata_connection_config
+        config = getattr(connection, connection.WhichOneof("connection_config"))
+        for node in pipeline.nodes:
+            name = node.pipeline_node.node_info.id
+            started = time.monotonic()
+            self._progress(name, None)
+            try:
+                launcher.Launcher(
+                    pipeline_node=node.pipeline_node,
+                    mlmd_connection=metadata.Metadata(config),
+                    pipeline_info=pipeline.pipeline_info,
+                    pipeline_runtime_spec=pipeline.runtime_spec,
+                    executor_spec=runner_utils.extract_executor_spec(deployment, name),
+                    custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, name),
+                ).launch()
+            except Exception as error:
+                raise NodeError(name) from error
+            finally:
+                self._progress(name, time.monotonic() - started)
+
+
+def run(pipeline: Pipeline, run_id: str, progress: Progress) -> list[str]:
+    """Runs a pipeline here.
+
+    Returns:
+        Ids of all its nodes, in order.
+    """
+    ProgressRunner(run_id, progress).run(pipeline)
+    return [node.id for node in pipeline.components]

@@ -1,0 +1,75 @@
+"""The part of a local run that needs TFX. Importing this module costs seconds."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+
+from absl import logging as absl_logging
+from tfx.orchestration import metadata
+
+from pipeline import files, schema_file
+from pipeline.config import Config
+from pipeline.errors import HeadraceError
+from pipeline.graph import create_pipeline, create_schema_pipeline
+from pipeline.local import outcome, runner
+from pipeline.local.places import Places
+from pipeline.local.result import RunResult
+from pipeline.run_plan import plan_run
+from pipeline.spans import Window
+
+
+def run(
+    config: Config,
+    window: Window,
+    result: RunResult,
+    places: Places,
+    progress: runner.Progress,
+) -> None:
+    """Runs the pipeline (on new data: first as far as a schema) and completes the result.
+
+    Raises:
+        HeadraceError: a node failed for a reason that a person can mend.
+        runner.NodeError: a node failed for another.
+    """
+    absl_logging.set_verbosity(absl_logging.INFO)
+    for noisy in ("tensorflow", "apache_beam", "tfx.orchestration.metadata"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+    def timed(name: str, seconds: float | None) -> None:
+        if seconds is not None:
+            result.seconds[name] = round(result.seconds.get(name, 0.0) + seconds, 2)
+        progress(name, seconds)
+
+    plan = plan_run(
+        config,
+        # Resolved already: a span that arrives meanwhile must not change what is run.
+        span="" if window.split_by_row else window.newest.label,
+        root=places.artifacts,
+        metadata=metadata.sqlite_metadata_connection_config(places.metadata),
+    )
+    expected: list[str] = []
+    try:
+        if not files.exists(config.data.schema_file):
+            runner.run(create_schema_pipeline(config, plan), result.run_id, timed)
+            _keep_inferred_schema(config, result, places)
+        pipeline = create_pipeline(config, plan)
+        expected = [node.id for node in pipeline.components]
+        runner.run(pipeline, result.run_id, timed)
+    except runner.NodeError as error:
+        cause = error.__cause__
+        outcome.fill(result, outcome.connect(places.metadata), expected)
+        result.status = "failed"
+        if isinstance(cause, HeadraceError):
+            raise cause from error
+        first = str(cause).strip().splitlines()[0][:300] if str(cause).strip() else ""
+        result.message = f"{error.node} failed: {type(cause).__name__}: {first}"
+        traceback.print_exception(cause)
+        return
+    outcome.fill(result, outcome.connect(places.metadata), expected)
+
+
+def _keep_inferred_schema(config: Config, result: RunResult, places: Places) -> None:
+    nodes = outcome.nodes_of_run(outcome.connect(places.metadata), result.run_id)
+    schema_file.write_inferred(config, nodes["SchemaGen"].outputs["schema"].uri)
+    result.gates["schema"] = {"passed": True, "written": config.data.schema_file, "findings": []}

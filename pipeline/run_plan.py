@@ -1,0 +1,60 @@
+"""What one run adds to the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline import provenance
+from pipeline.config import Config
+
+#: The code behind each kind of node. Narrow, so that an edit elsewhere does not ingest again.
+_CODE = {
+    "ingest": (
+        "pipeline/ingest",
+        "pipeline/spans.py",
+        "pipeline/sql.py",
+        "pipeline/components/span_example_gen.py",
+        "models/config.py",
+    ),
+    "gate": ("pipeline/findings.py", "pipeline/components/data_gate.py"),
+    "models": ("models",),
+    "judge": ("pipeline/evaluation.py", "pipeline/components/evaluator.py"),
+}
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What `create_pipeline` needs beside the configuration.
+
+    Attributes:
+        span: label of the newest span; `""` for the newest there is.
+        root: folder or URI under which artifacts are written.
+        code: digests of our code by what it decides: `ingest`, `gate`, `models`, `judge`; each is
+            part of the cache key of the nodes that run it.
+        provenance: what the pushed model's manifest says of its making.
+        metadata: ML Metadata's connection; None where the runner has its own (Vertex).
+        cache: whether results of earlier runs may be reused.
+    """
+
+    span: str
+    root: str
+    code: dict[str, str]
+    provenance: dict[str, str]
+    metadata: Any = field(default=None, compare=False)
+    cache: bool = True
+
+
+def plan_run(config: Config, *, span: str, root: str, metadata: Any = None) -> RunPlan:
+    """The plan of a run of this code with this configuration."""
+    return RunPlan(
+        span=span,
+        root=root,
+        code={name: provenance.code_digest(*parts) for name, parts in _CODE.items()},
+        provenance={
+            "config_sha256": config.digest(),
+            "code_sha256": provenance.code_digest("models", "pipeline"),
+            "git_revision": provenance.git_revision(),
+        },
+        metadata=metadata,
+    )

@@ -1,0 +1,80 @@
+"""The reviewed schema: written by the first run on new data, from then on changed by people."""
+
+from __future__ import annotations
+
+import os
+
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from models.config import Categorical, HighCardinality
+from pipeline import files
+from pipeline.config import Config
+from pipeline.errors import ConfigError, DataError, Fault
+
+TRAINING, SERVING = "TRAINING", "SERVING"
+
+_HEADER = """\
+# The data contract of '{name}'. Inferred from the data; review it, then keep it under version
+# control. Later runs validate against it; an anomaly stops a run before it trains.
+# The label and the columns that give it away are not in the SERVING environment.
+"""
+
+
+def read(path: str) -> schema_pb2.Schema:
+    """Reads a schema file.
+
+    Raises:
+        ConfigError: it is not a schema in text form; names the line.
+    """
+    with files.open_file(path, "rb") as file:
+        content = file.read()
+    try:
+        return text_format.Parse(content.decode("utf-8"), schema_pb2.Schema())
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            path,
+            [
+                Fault(
+                    "data.schema_file",
+                    "",
+                    f"is not a schema in protocol buffer text form ({reason})",
+                    "Restore it from version control, or remove it to have it inferred again.",
+                )
+            ],
+        ) from error
+
+
+def curate(schema: schema_pb2.Schema, config: Config) -> schema_pb2.Schema:
+    """An inferred schema with what the configuration knows and the data does not show."""
+    curated = schema_pb2.Schema()
+    curated.CopyFrom(schema)
+    del curated.default_environment[:]
+    curated.default_environment.extend([TRAINING, SERVING])
+    hidden = {config.label.name, *config.label.leaks}
+    for feature in curated.feature:
+        declared = config.features.get(feature.name)
+        if feature.name in hidden:
+            feature.not_in_environment[:] = [SERVING]
+        if isinstance(declared, Categorical | HighCardinality) and declared.type == "int":
+            # Without this an id is summarised, and compared, as if it were an amount.
+            feature.int_domain.is_categorical = True
+    return curated
+
+
+def write_inferred(config: Config, schema_uri: str) -> None:
+    """Writes the schema that SchemaGen inferred as the file to review.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    inferred = read(os.path.join(schema_uri, "schema.pbtxt"))
+    text = _HEADER.format(name=config.name) + text_format.MessageToString(curate(inferred, config))
+    path = config.data.schema_file
+    try:
+        if files.is_local(path):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+        files.write_atomically(path, text.encode("utf-8"))
+    except OSError as error:
+        raise DataError(f"data.schema_file: cannot write {path} ({error.strerror}).") from error

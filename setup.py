@@ -1,0 +1,71 @@
+"""The distribution `headrace`. Tool settings are in pyproject.toml, exact versions in the lock.
+
+`bootstrap/requirements.lock` is resolved from this file (`make lock`), for Python 3.11, 3.12
+and 3.13 at once. What TFX 1.21 was measured with is pinned here; the rest has a range.
+"""
+
+from setuptools import find_packages, setup
+
+ROOMS = ("pipeline", "models", "serving")
+
+CORE = [
+    "apache-beam==2.77.0",
+    "keras==3.15.1",
+    "ml-metadata==1.21.0",
+    "tensorboard==2.21.0",  # TensorFlow 2.21 no longer brings it; its Keras callback needs it
+    "tensorflow==2.21.0",
+    "tensorflow-data-validation==1.21.0",
+    "tensorflow-metadata==1.21.0",
+    "tensorflow-model-analysis==0.52.0",
+    "tensorflow-serving-api==2.19.1",  # tfx-bsl caps it below 2.20
+    "tensorflow-transform==1.21.0",
+    "tfx==1.21.0",
+    "tfx-bsl==1.21.0",
+]
+
+SUPPORT = [
+    "click>=8.1,<9",
+    "duckdb>=2.0,<3",
+    "grpcio>=1.80,<2",
+    "numpy>=2.0,<3",
+    "protobuf>=6.33,<7",
+    "pyarrow>=18.1,<19",
+    "pydantic>=2.10,<3",
+    "rich>=13.9,<16",
+]
+
+EXTRAS = {
+    # TFX's own [kfp] extra installs nothing on Python 3.12 and later.
+    "vertex": ["kfp==2.16.1"],
+    "dev": [
+        "hypothesis>=6.100,<7",
+        "import-linter>=2.17,<3",
+        "mypy>=2.4,<3",
+        "pip>=25",  # Beam and TFX call `python -m pip` when they stage packages
+        "pytest>=9,<10",
+        "pytest-timeout>=2.4,<3",
+        "ruff>=0.17,<0.18",
+        "scikit-learn==1.5.2",  # the yardstick in benchmarks/quality.py; TFX pins it
+        "setuptools>=80",
+    ],
+}
+
+setup(
+    name="headrace",
+    version="0.1.0",
+    description="A TFX pipeline with gates: real spans in, a blessed and served model out",
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=[name for room in ROOMS for name in (room, f"{room}.*")]),
+    package_data={
+        "": [
+            f"**/*.{ending}"
+            for ending in (
+                "config css html js json md pbtxt sh sql svg toml txt typed yaml yml".split()
+            )
+        ]
+    },
+    install_requires=CORE + SUPPORT,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["headrace = pipeline.cli.main:main"]},
+    zip_safe=False,
+)
