@@ -149,9 +149,16 @@ def _make(root: Path, base: Path, console: Console, old_glibc: bool) -> None:
 
 
 def _new_venv(venv: Path, base: Path, console: Console, copies: bool) -> None:
-    """An empty environment; without pip, which comes with the packages."""
+    """An empty environment; without pip, which comes with the packages.
+
+    The old one is renamed before it is removed: half a removal must not be taken for a
+    `.venv` of somebody else.
+    """
+    old = venv.parent / ".bootstrap" / "old"
+    shutil.rmtree(old, ignore_errors=True)
     if venv.exists():
-        shutil.rmtree(venv)
+        venv.rename(old)
+        shutil.rmtree(old, ignore_errors=True)
     venv.mkdir()
     (venv / MARKER).write_text(f"{base}\n")
     kind = ["--copies"] if copies else []

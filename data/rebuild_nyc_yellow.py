@@ -72,7 +72,7 @@ def as_stored(table: pa.Table) -> tuple[pa.Table, bytes]:
 
 def main() -> int:
     """Writes the files, or with --check compares them; 1 if any differs."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description="Rebuilds data/nyc_yellow, or checks it.")
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     parser.add_argument("--sdist", type=Path, help=f"a copy of {REQUIREMENT} (.tar.gz)")
     options = parser.parse_args()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 RawType = Literal["float", "int", "string"]
 
@@ -26,24 +26,27 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def _ordered(clip: tuple[float, float]) -> tuple[float, float]:
+    if not clip[0] < clip[1]:
+        raise ValueError("clip must be [low, high] with low < high")
+    return clip
+
+
+Clip = Annotated[tuple[float, float], AfterValidator(_ordered)]
+
+
 class Numeric(Section):
     """A number. Missing is its own signal: the model sees "missing", not a made-up value.
 
+    There is no scaling to choose: the model sees where the value lies between the training
+    window's quantiles, which comes out the same for the value, its logarithm and its z-score.
+
     Attributes:
-        scale: `quantile` learns the distribution's shape (robust, the default), `zscore` and
-            `log` (signed log1p, then z-score) assume one, `none` passes the value on.
-        clip: values are clamped to this closed interval before scaling.
+        clip: values are clamped to this closed interval first.
     """
 
     kind: Literal["numeric"]
-    scale: Literal["quantile", "zscore", "log", "none"] = "quantile"
-    clip: tuple[float, float] | None = None
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Numeric:
-        if self.clip is not None and not self.clip[0] < self.clip[1]:
-            raise ValueError("clip must be [low, high] with low < high")
-        return self
+    clip: Clip | None = None
 
 
 class Categorical(Section):
@@ -95,8 +98,7 @@ class Elapsed(Section):
     start: str
     end: str
     unit: Literal["seconds", "minutes", "hours", "days"] = "minutes"
-    scale: Literal["quantile", "zscore", "log", "none"] = "quantile"
-    clip: tuple[float, float] | None = None
+    clip: Clip | None = None
 
 
 class Text(Section):
@@ -161,3 +163,40 @@ class ModelConfig(Section):
 
 class TrainingConfig(Section):
     """`[training]`: how it is fitted."""
+
+
+class ModelConfig(Section):
+    """`[model]`: the size of the network. The defaults are measured (benchmarks/quality.py).
+
+    Attributes:
+        embedding: numbers by which one feature's value is described.
+        hidden: widths of the hidden layers.
+        dropout: share of activations dropped while training, in [0, 1).
+    """
+
+    embedding: int = Field(default=8, ge=1, le=256)
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = (128, 64)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+
+
+class TrainingConfig(Section):
+    """`[training]`: how the network is fitted.
+
+    Attributes:
+        epochs: passes over the rows at most; the learning rate falls to nothing over them.
+        batch_size: rows a step.
+        learning_rate: the highest, reached after half a pass.
+        weight_decay: of AdamW.
+        holdout: share of the training rows kept apart to decide when to stop; chosen by
+            `seed`. The evaluation span is never looked at.
+        patience: passes without a better holdout loss after which training stops.
+        seed: same data, configuration and machine kind give the same weights.
+    """
+
+    epochs: int = Field(default=8, ge=1)
+    batch_size: int = Field(default=2048, ge=1)
+    learning_rate: float = Field(default=8e-3, gt=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    holdout: float = Field(default=0.1, gt=0, lt=1)
+    patience: int = Field(default=3, ge=1)
+    seed: int = Field(default=0, ge=0)

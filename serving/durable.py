@@ -138,12 +138,13 @@ def clear_leftovers(folder: Path) -> None:
 
 @contextmanager
 def locked(path: Path, purpose: str, wait_seconds: float) -> Iterator[None]:
-    """Holds an exclusive lock on the file `path` (made if absent, never removed).
+    """Holds an exclusive lock on a file.
 
     The kernel frees it when its holder dies, however it dies. Not re-entrant: a second `locked`
     of the same path waits, in another thread too.
 
     Args:
+        path: of the file; made if absent, never removed.
         purpose: what the holder is doing; shown to those who wait in vain.
         wait_seconds: how long to wait for another holder, in seconds.
 

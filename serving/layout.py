@@ -67,8 +67,10 @@ def parse_version(name: str) -> int | None:
 
 
 def index_versions(names: Iterable[str]) -> dict[int, str]:
-    """Version number -> folder name, ascending. Of two names for one number the later in
-    lexicographic order wins, as in TensorFlow Serving."""
+    """Version number -> folder name, ascending.
+
+    Of two names for one number the later in lexicographic order wins, as in TensorFlow Serving.
+    """
     found: dict[int, str] = {}
     for name in sorted(names):
         number = parse_version(name)

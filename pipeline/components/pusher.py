@@ -15,22 +15,24 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from absl import logging
 from tfx import types
 from tfx.components.util import model_utils
-from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.dsl.components.base import base_component, base_driver, base_executor, executor_spec
 from tfx.dsl.io import fileio
+from tfx.orchestration.portable import base_driver as portable_driver
+from tfx.orchestration.portable import data_types
+from tfx.proto.orchestration import driver_output_pb2
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
 from pipeline.components import provenance
-from pipeline.components.remote_registry import RemoteRegistry
+from pipeline.components.remote_registry import Target, open_target
 from pipeline.errors import RunError
 from serving.layout import MANIFEST, RegistryError, check_model_name
-from serving.manifest import Manifest, Provenance, hash_folder, is_same_model, model_digest
-from serving.registry import Registry
+from serving.manifest import Manifest, hash_folder, is_same_model, model_digest
 
 #: Custom properties of the PushedModel artifact; the first three are those of TFX's own Pusher.
 PUSHED_KEY = "pushed"
@@ -65,20 +67,18 @@ class AtomicPusherSpec(component_spec.ComponentSpec):  # type: ignore[misc]
     }
 
 
-class Target(Protocol):
-    """Where versions go: `serving.registry.Registry` or `RemoteRegistry`."""
+class PushDriver(base_driver.BaseDriver, portable_driver.BaseDriver):  # type: ignore[misc]
+    """Keeps TFX's cache from answering for the serving folder, which others may change too.
 
-    def newest_whole(self) -> Manifest | None:
-        """Manifest of the newest version, None if there is none or it is not whole."""
+    Without it, a run after somebody removed the versions would find its inputs unchanged and
+    report the push of long ago. Looking each time costs little: the executor pushes a model once.
+    """
 
-    def location(self, number: int) -> str:
-        """Path or URL of a version."""
-
-    def push(self, source: Path, provenance: Provenance) -> Manifest:
-        """Makes a copy of `source` the newest version."""
-
-    def retain(self, keep_last: int) -> list[int]:
-        """Deletes old versions."""
+    def run(self, execution_info: data_types.ExecutionInfo) -> driver_output_pb2.DriverOutput:
+        """Makes the cache key of every run its own (Vertex runs no drivers but its own)."""
+        output = driver_output_pb2.DriverOutput()
+        output.exec_properties["run_id"].string_value = execution_info.pipeline_run_id
+        return output
 
 
 class AtomicPusherExecutor(base_executor.BaseExecutor):  # type: ignore[misc]
@@ -113,7 +113,7 @@ class AtomicPusherExecutor(base_executor.BaseExecutor):  # type: ignore[misc]
             return
         serving = json.loads(exec_properties["serving"])
         try:
-            target = _target(serving["base_path"], serving["model_name"])
+            target = open_target(serving["base_path"], serving["model_name"])
             with _local_folder(artifact_utils.get_single_uri(input_dict["model"])) as model:
                 origin = provenance.collect(
                     input_dict, exec_properties["provenance"], self._run_id(), model
@@ -155,6 +155,7 @@ class AtomicPusher(base_component.BaseComponent):  # type: ignore[misc]
 
     SPEC_CLASS = AtomicPusherSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(AtomicPusherExecutor)
+    DRIVER_CLASS = PushDriver
 
     def __init__(
         self,
@@ -206,10 +207,6 @@ def _objection(inputs: dict[str, list[types.Artifact]]) -> str | None:
     if not wired:
         logging.warning("Pushing a model that neither Evaluator nor InfraValidator has judged.")
     return None
-
-
-def _target(base: str, model_name: str) -> Target:
-    return RemoteRegistry(base, model_name) if "://" in base else Registry(base, model_name)
 
 
 @contextmanager

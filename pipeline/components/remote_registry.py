@@ -12,6 +12,7 @@ import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import tensorflow as tf
 from tfx.dsl.io import fileio
@@ -20,8 +21,30 @@ from serving import layout
 from serving.labels import parse_labels
 from serving.layout import RegistryError
 from serving.manifest import FileEntry, Manifest, Provenance, hash_folder, parse_manifest
+from serving.registry import Registry
 
 _CHUNK_BYTES = 1 << 20
+
+
+class Target(Protocol):
+    """Where the Pusher puts versions; every method may raise RegistryError."""
+
+    def newest_whole(self) -> Manifest | None:
+        """Manifest of the newest version; None if there is none or it is not whole."""
+
+    def location(self, number: int) -> str:
+        """Path or URL of a version."""
+
+    def push(self, source: Path, provenance: Provenance) -> Manifest:
+        """Makes a copy of the SavedModel in `source` the newest version."""
+
+    def retain(self, keep_last: int) -> list[int]:
+        """Deletes versions that are neither among the newest nor labelled."""
+
+
+def open_target(base: str, model_name: str) -> Target:
+    """The registry for a model base path: a local folder's or a URL's."""
+    return RemoteRegistry(base, model_name) if "://" in base else Registry(base, model_name)
 
 
 class RemoteRegistry:
@@ -47,7 +70,7 @@ class RemoteRegistry:
         return posixpath.join(self.folder, str(number))
 
     def newest_whole(self) -> Manifest | None:
-        """What the newest version holds; None if there is none, or it is unfinished or foreign."""
+        """What the newest version holds; None if there is none or it is unfinished or foreign."""
         with self._explained("read"):
             versions = layout.index_versions(self._names())
             if not versions:
@@ -56,7 +79,10 @@ class RemoteRegistry:
             manifest = posixpath.join(path, layout.MANIFEST)
             if not (fileio.exists(manifest) and _is_loadable(path)):
                 return None
-            return parse_manifest(_read(manifest), manifest)
+            try:
+                return parse_manifest(_read(manifest), manifest)
+            except RegistryError:
+                return None
 
     def push(self, source: Path, provenance: Provenance) -> Manifest:
         """Copies a SavedModel from a local folder to the next number; see the module's text.

@@ -10,14 +10,16 @@ import codecs
 import contextlib
 import csv
 import difflib
-import gzip
 import io
 import os
+import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
-from typing import IO, cast
 
 import duckdb
+import pyarrow as pa
+from pyarrow import parquet
 
 from pipeline import files, sql
 from pipeline.config import CsvOptions
@@ -27,7 +29,8 @@ from pipeline.ingest.plan import IngestPlan
 _PARQUET = (".parquet", ".pq")
 _CSV = (".csv", ".tsv", ".txt")
 _DELIMITERS = (",", ";", "\t", "|")
-_HEADER_BYTES = 1 << 20
+#: A header is shorter than this.
+_BLOCK_BYTES = 1 << 20
 
 
 def kind_of(path: str) -> str:
@@ -81,33 +84,34 @@ def open_source(
         DataError: the file is empty, damaged, in another dialect, or lacks a column.
     """
     try:
-        if os.path.getsize(local) == 0:
-            raise DataError(f"{path}: is empty (0 bytes). Copy it again, or remove it.")
-        if kind_of(path) == "parquet":
-            scan = f"read_parquet({sql.text(local)})"
-            names = [
-                row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {scan}").fetchall()
-            ]
-        else:
-            scan, names = _csv_scan(path, local, plan)
+        with open(local, "rb") as file:  # DuckDB says of an unreadable file that it is not there
+            if not file.read(1):
+                raise DataError(f"{path}: is empty (0 bytes). Copy it again, or remove it.")
+        read = _parquet_scan if kind_of(path) == "parquet" else _csv_scan
+        scan, names = read(path, local, plan)
     except PermissionError as error:
         raise DataError(
             f"{path}: no permission to read it. Give it to this user (chmod u+r)."
         ) from error
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: is not there any more. Copy it again.") from error
     except IsADirectoryError as error:
         raise DataError(f"{path}: is a folder where a file should be. Move it away.") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
+
+    renamed = [plan.rename.get(name, name) for name in names]
+    _refuse_duplicates(path, renamed)
+    extra = [name for name, new in zip(names, renamed, strict=True) if new not in plan.known()]
+    _require(path, set(renamed), plan)
+    selected = ", ".join(
+        f"{sql.quote(name)} AS {sql.quote(new)}" for name, new in zip(names, renamed, strict=True)
+    )
+    try:
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW source AS SELECT {selected} FROM {scan}")
+        types = {row[0]: row[1] for row in connection.execute("DESCRIBE source").fetchall()}
     except duckdb.Error as error:
         raise read_error(path, error) from error
-
-    renamed = {name: plan.rename.get(name, name) for name in names}
-    _refuse_duplicates(path, list(renamed.values()))
-    extra = [name for name in names if renamed[name] not in plan.known()]
-    _require(path, set(renamed.values()), plan)
-    selected = ", ".join(f"{sql.quote(name)} AS {sql.quote(new)}" for name, new in renamed.items())
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW source AS SELECT {selected} FROM {scan}")
-    types = {row[0]: row[1] for row in connection.execute("DESCRIBE source").fetchall()}
     return types, extra
 
 
@@ -156,11 +160,29 @@ def _require(path: str, names: set[str], plan: IngestPlan) -> None:
 
 
 def _refuse_duplicates(path: str, names: list[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
+    # SQL does not tell capitals from small letters.
+    counts = Counter(name.lower() for name in names)
+    twice = [name for name in names if counts[name.lower()] > 1]
     if twice:
         raise DataError(
-            f"{path}: has column(s) {', '.join(twice)} twice (after [data.rename]). Rename one."
+            f"{path}: has a column twice: {', '.join(twice)} (after [data.rename], capitals and "
+            "small letters being equal). Rename one."
         )
+
+
+def _scanned(local: str) -> str:
+    """The path as an SQL text that DuckDB does not take for a glob pattern."""
+    return sql.text(re.sub(r"([*?\[])", r"[\1]", local))
+
+
+def _parquet_scan(path: str, local: str, plan: IngestPlan) -> tuple[str, list[str]]:
+    """The scan of a Parquet file, and its column names as they stand in the file."""
+    try:
+        # DuckDB would call the second of two equal names `name_1`.
+        names = parquet.read_schema(local).names
+    except (OSError, pa.ArrowException) as error:
+        raise read_error(path, error) from error
+    return f"read_parquet({_scanned(local)})", names
 
 
 def _csv_scan(path: str, local: str, plan: IngestPlan) -> tuple[str, list[str]]:
@@ -172,7 +194,7 @@ def _csv_scan(path: str, local: str, plan: IngestPlan) -> tuple[str, list[str]]:
     nulls = ", ".join(sql.text(value) for value in ("", *options.null_values))
     encoding = "" if options.encoding == "utf-8" else f", encoding={sql.text(options.encoding)}"
     scan = (
-        f"read_csv({sql.text(local)}, auto_detect=false, header=true, strict_mode=true, "
+        f"read_csv({_scanned(local)}, auto_detect=false, header=true, strict_mode=true, "
         f"delim={sql.text(delimiter)}, quote='\"', escape='\"', nullstr=[{nulls}], "
         f"columns={{{columns}}}{encoding})"
     )
@@ -180,13 +202,7 @@ def _csv_scan(path: str, local: str, plan: IngestPlan) -> tuple[str, list[str]]:
 
 
 def _header_line(path: str, local: str, options: CsvOptions) -> str:
-    try:
-        with _decompressed(local) as stream:
-            start = stream.read(_HEADER_BYTES)
-    except (OSError, EOFError) as error:
-        raise DataError(
-            f"{path}: cannot be decompressed; it may be cut off. Copy it again. ({error})"
-        ) from error
+    start = next(_blocks(path, local), b"")
     if not start:
         raise DataError(f"{path}: is empty. Copy it again, or remove it.")
     encoding = "utf-8-sig" if options.encoding == "utf-8" else options.encoding
@@ -194,22 +210,37 @@ def _header_line(path: str, local: str, options: CsvOptions) -> str:
     decoder = codecs.getincrementaldecoder(encoding)()
     try:
         return decoder.decode(start.split(b"\n", 1)[0] if encoding == "utf-8-sig" else start)
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise DataError(
             f"{path}, line 1: is not {options.encoding} text. Convert it, or set data.csv.encoding."
         ) from error
 
 
-def _decompressed(local: str) -> IO[bytes]:
-    name = local.lower()
-    if name.endswith(".gz"):
-        return cast(IO[bytes], gzip.open(local, "rb"))
-    if name.endswith(".zst"):
-        import zstandard
+def verify(path: str, local: str) -> None:
+    """Decompresses a compressed file to its end; DuckDB does not notice a zstd file cut off.
 
-        reader: IO[bytes] = zstandard.open(local, "rb")
-        return reader
-    return open(local, "rb")
+    Raises:
+        DataError: it is cut off or damaged.
+    """
+    if _codec(local):
+        for _ in _blocks(path, local):
+            pass
+
+
+def _codec(local: str) -> str | None:
+    return {".gz": "gzip", ".zst": "zstd"}.get(os.path.splitext(local.lower())[1])
+
+
+def _blocks(path: str, local: str) -> Iterator[bytes]:
+    """The file's content, decompressed."""
+    try:
+        with pa.input_stream(local, compression=_codec(local)) as stream:
+            while block := stream.read(_BLOCK_BYTES):
+                yield block
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be decompressed; it may be cut off. Copy it again. ({error})"
+        ) from error
 
 
 def _split_header(path: str, header: str, plan: IngestPlan) -> tuple[str, list[str]]:
@@ -219,7 +250,11 @@ def _split_header(path: str, header: str, plan: IngestPlan) -> tuple[str, list[s
     best: tuple[str, list[str]] = (candidates[0], [])
     hits = -1
     for delimiter in candidates:
-        names = next(csv.reader(io.StringIO(header), delimiter=delimiter), [])
+        try:
+            names = next(csv.reader(io.StringIO(header, newline=""), delimiter=delimiter), [])
+        except csv.Error as error:
+            raise DataError(f"{path}, line 1: is no CSV header ({error}).") from error
+        names = [name.strip() for name in names]
         count = len(known & set(names))
         if count > hits:
             best, hits = (delimiter, names), count
@@ -232,4 +267,4 @@ def _split_header(path: str, header: str, plan: IngestPlan) -> tuple[str, list[s
             f"when split by {delimiter!r}.{hint} The first line must hold the column names "
             "(see [data.rename] for other names)."
         )
-    return delimiter, [name.strip() or f"unnamed_{i}" for i, name in enumerate(names)]
+    return delimiter, [name or f"unnamed_{i}" for i, name in enumerate(names)]

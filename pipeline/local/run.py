@@ -16,6 +16,7 @@ from pipeline.local import lock, preflight, quiet
 from pipeline.local.places import Places
 from pipeline.local.result import EXIT_CODES, RunResult
 from pipeline.spans import Window
+from serving.layout import RegistryError
 from serving.registry import Registry
 
 
@@ -93,10 +94,15 @@ def _up_to_date(config: Config, window: Window, fingerprint: str) -> int | None:
         "schema_sha256": files.sha256(config.data.schema_file),
         "code_sha256": provenance.code_digest("models", "pipeline"),
     }
-    for version in reversed(Registry(config.serving.path, config.serving.model_name).versions()):
-        manifest = version.manifest
-        if manifest and all(getattr(manifest, key) == value for key, value in wanted.items()):
-            return version.number
+    try:
+        registry = Registry(config.serving.path, config.serving.model_name)
+        for version in reversed(registry.versions()):
+            made = version.manifest
+            if made and all(getattr(made, key) == value for key, value in wanted.items()):
+                # A damaged version is made again.
+                return version.number if not registry.verify(version.number) else None
+    except RegistryError as error:
+        raise RunError(str(error)) from error
     return None
 
 

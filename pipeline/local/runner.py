@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from absl import logging
 from tfx.orchestration import metadata
 from tfx.orchestration.local import local_dag_runner, runner_utils
 from tfx.orchestration.pipeline import Pipeline
@@ -47,6 +48,7 @@ class ProgressRunner(local_dag_runner.LocalDagRunner):  # type: ignore[misc]
         for node in pipeline.nodes:
             name = node.pipeline_node.node_info.id
             started = time.monotonic()
+            logging.info("Node %s is running.", name)
             self._progress(name, None)
             try:
                 launcher.Launcher(

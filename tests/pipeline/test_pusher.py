@@ -29,6 +29,8 @@ from serving.layout import MANIFEST, RegistryError
 from serving.manifest import Provenance, hash_folder, parse_manifest
 from serving.registry import Registry
 
+pytestmark = pytest.mark.tfx
+
 DECLARED = {"code_sha256": "code", "config_sha256": "config", "git_revision": "abc", "own": 1}
 
 
@@ -176,7 +178,7 @@ def test_a_blessed_model_becomes_a_version_with_its_manifest_beside_the_metadata
 
 
 @pytest.mark.parametrize(
-    ("inputs", "judge"),
+    "inputs, judge",
     [
         ({"model_blessing": blessing(standard_artifacts.ModelBlessing, 0)}, "Evaluator"),
         ({"model_blessing": []}, "Evaluator"),
@@ -207,7 +209,7 @@ def test_the_manifest_tells_of_data_schema_and_metrics(
         return {"candidate": {"auc": 0.8}}
 
     evaluation = SimpleNamespace(read_metrics=read_metrics)
-    monkeypatch.setitem(sys.modules, "pipeline.evaluation", evaluation)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "pipeline.evaluation", evaluation)
     monkeypatch.setattr(pipeline, "evaluation", evaluation, raising=False)
     examples, schema = standard_artifacts.Examples(), standard_artifacts.Schema()
     metrics = standard_artifacts.ModelEvaluation()
@@ -341,6 +343,8 @@ def test_in_an_object_store_an_unfinished_version_is_cleared_and_its_number_lost
     FakeStore.damaged = None
     assert Push(model, "fake://base").text("pushed_version") == "2"
     assert not (versions / "1").exists()
+    (versions / "2" / MANIFEST).write_text("damaged")
+    assert Push(model, "fake://base").text("pushed_version") == "3"
 
 
 def test_in_an_object_store_retention_spares_the_same_versions(model: Path) -> None:
@@ -384,20 +388,33 @@ def make_pipeline(model: Path, root: Path) -> tfx_pipeline.Pipeline:
         pipeline_name="push",
         pipeline_root=str(root / "pipeline"),
         components=[load, bless, pusher],
+        enable_cache=True,
         metadata_connection_config=metadata.sqlite_metadata_connection_config(str(root / "mlmd")),
     )
 
 
-def test_it_runs_as_a_node_and_metadata_knows_the_version(model: Path, tmp_path: Path) -> None:
-    built = make_pipeline(model, tmp_path)
+def run_locally(built: tfx_pipeline.Pipeline) -> Any:
+    """Custom properties of the PushedModel that a run leaves in ML Metadata."""
     local_dag_runner.LocalDagRunner().run(built)
     with metadata.Metadata(built.metadata_connection_config) as handle:
-        (artifact,) = handle.store.get_artifacts_by_type("PushedModel")
-    properties = artifact.custom_properties
+        artifacts = handle.store.get_artifacts_by_type("PushedModel")
+    return max(artifacts, key=lambda artifact: artifact.id).custom_properties
+
+
+def test_it_runs_as_a_node_and_metadata_knows_the_version(model: Path, tmp_path: Path) -> None:
+    properties = run_locally(make_pipeline(model, tmp_path))
     assert properties["pushed"].int_value == 1
     assert properties["pushed_version"].string_value == "1"
     manifest = Registry(tmp_path / "base", "m").manifest(1)
     assert manifest.run_id and manifest.code_sha256 == "code"
+
+
+def test_the_cache_does_not_answer_for_the_serving_folder(model: Path, tmp_path: Path) -> None:
+    built = make_pipeline(model, tmp_path)
+    assert run_locally(built)["pushed"].int_value == 1
+    assert run_locally(built)["reason"].string_value == "identical to version 1"
+    shutil.rmtree(tmp_path / "base" / "m" / "1")
+    assert run_locally(built)["pushed_version"].string_value == "2"
 
 
 def test_it_compiles_for_vertex(model: Path, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from serving.registry import Registry, RegistryBusyError, RegistryError
 
 ROOT = Path(__file__).parents[2]
 DRIVER = Path(__file__).with_name("kill_driver.py")
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 NUMBERS = st.integers(0, 2**63 - 1)
 
 
@@ -55,6 +56,13 @@ def model(tmp_path: Path) -> Path:
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
     return Registry(tmp_path / "base", "m")
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A folder in memory where there is one: kills do not test the disk, and syncing takes long."""
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        yield Path(folder)
 
 
 def numbers(registry: Registry) -> list[int]:
@@ -238,7 +246,7 @@ def test_a_source_that_changes_under_the_copy_is_not_pushed(
 
 
 @pytest.mark.parametrize(
-    ("number", "words"), [(errno.ENOSPC, "Free some space"), (errno.EROFS, "Mount it writable")]
+    "number, words", [(errno.ENOSPC, "Free some space"), (errno.EROFS, "Mount it writable")]
 )
 def test_a_disk_that_refuses_is_explained(
     registry: Registry, model: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str
@@ -380,7 +388,7 @@ class RegistryMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
+        self.folder = Path(tempfile.mkdtemp(dir=MEMORY))
         self.model = make_model(self.folder / "model")
         self.registry = Registry(self.folder / "base", "m")
         self.present: list[int] = []
@@ -437,10 +445,10 @@ TestRegistryMachine.settings = settings(max_examples=15, stateful_step_count=12,
 # Kills
 
 
-def killed(mode: str, change: str, tmp_path: Path, files: int) -> list[Registry]:
+def killed(mode: str, change: str, memory: Path, files: int) -> list[Registry]:
     """Versions 1, 2, 3 with `stable` on 1, changed by processes killed at many moments."""
-    source = make_model(tmp_path / "source", weights="new", files=files)
-    template, folder = tmp_path / "template", tmp_path / "killed"
+    source = make_model(memory / "source", weights="new", files=files)
+    template, folder = memory / "template", memory / "killed"
     for _ in range(3):
         Registry(template, "m").push(source, Provenance())
     Registry(template, "m").assign_labels({"stable": 1})
@@ -457,30 +465,30 @@ def killed(mode: str, change: str, tmp_path: Path, files: int) -> list[Registry]
     return registries
 
 
-@pytest.mark.parametrize(("mode", "files"), [("steps", 2), ("random", 80)])
+@pytest.mark.parametrize("mode, files", [("steps", 2), ("random", 80)])
 def test_a_push_killed_at_any_moment_leaves_whole_versions_only(
-    mode: str, files: int, tmp_path: Path
+    mode: str, files: int, memory: Path
 ) -> None:
-    registries = killed(mode, "push", tmp_path, files)
+    registries = killed(mode, "push", memory, files)
     assert len(registries) >= 20
     outcomes = set()
     for registry in registries:
         outcomes.add(tuple(numbers(registry)))
-        following = registry.push(tmp_path / "source", Provenance()).version
+        following = registry.push(memory / "source", Provenance()).version
         assert following > max(numbers(registry)[:-1]) and leftovers(registry) == []
     assert outcomes <= {(1, 2, 3), (1, 2, 3, 4)} and (1, 2, 3) in outcomes
 
 
-def test_a_retention_killed_at_any_moment_leaves_whole_versions_only(tmp_path: Path) -> None:
-    registries = killed("steps", "retain", tmp_path, files=2)
+def test_a_retention_killed_at_any_moment_leaves_whole_versions_only(memory: Path) -> None:
+    registries = killed("steps", "retain", memory, files=2)
     assert {tuple(numbers(registry)) for registry in registries} == {(1, 2, 3), (1, 3)}
     for registry in registries:
         registry.retain(1)
         assert numbers(registry) == [1, 3] and leftovers(registry) == []
 
 
-def test_labels_killed_at_any_moment_are_the_old_or_the_new(tmp_path: Path) -> None:
-    registries = killed("steps", "label", tmp_path, files=0)
+def test_labels_killed_at_any_moment_are_the_old_or_the_new(memory: Path) -> None:
+    registries = killed("steps", "label", memory, files=0)
     found = {tuple(registry.labels().items()) for registry in registries}
     assert found == {(("stable", 1),), (("canary", 3), ("stable", 2))}
 

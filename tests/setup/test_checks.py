@@ -6,6 +6,7 @@ import errno
 from pathlib import Path
 
 import pytest
+
 from bootstrap import checks
 from bootstrap.checks import GIB, Interpreter
 

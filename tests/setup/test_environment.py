@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from bootstrap import environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,12 +103,18 @@ def test_a_child_of_a_killed_set_up_keeps_the_lock(tmp_path):
         "import os, subprocess, sys; from pathlib import Path\n"
         "from bootstrap.environment import exclusive\n"
         "with exclusive(Path(sys.argv[1])) as console:\n"
-        "    child = subprocess.Popen(['sleep', '30'], pass_fds=console.inherited)\n"
+        "    child = subprocess.Popen(\n"
+        "        ['sleep', '30'], stdout=subprocess.DEVNULL, pass_fds=console.inherited\n"
+        "    )\n"
         "    print(child.pid, flush=True)\n"
-        "    os._exit(1)"
+        "    os._exit(0)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", holder, tmp_path], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        [sys.executable, "-c", holder, tmp_path],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        check=True,
     )
     lock = os.open(tmp_path / ".bootstrap" / "lock", os.O_RDWR)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from bootstrap import index
 from bootstrap.console import explain
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from bootstrap import runtime
 from bootstrap.runtime import Source
 
@@ -62,7 +63,7 @@ def test_the_archive_comes_before_other_vendors():
 
 
 def test_a_key_inside_the_source_keeps_its_lines():
-    text = DEBIAN.split("\n\n")[0].rsplit("Signed-By", 1)[0] + "Signed-By:\n -----BEGIN\n .\n abc\n"
+    text = DEBIAN.partition("Signed-By")[0] + "Signed-By:\n -----BEGIN\n .\n abc\n"
     (source, _) = runtime.parse_deb822(text)
     assert source.signed_by == "\n -----BEGIN\n .\n abc"
     assert "Signed-By: \n -----BEGIN\n .\n abc\n" in source.deb822()

@@ -1,0 +1,255 @@
+"""Raw columns → what the network sees, as a TensorFlow graph that serving runs too.
+
+`preprocessing_fn` packs all features into few tensors, so that a single request costs few
+operations and training tables have few columns:
+
+* `numeric`, float32 [batch, numbers]: where each value lies between the training window's
+  quantiles, in [0, BINS]; NaN where it is missing.
+* `categorical`, int64 [batch, categoricals]: 0 where missing, then the vocabulary by falling
+  frequency, then the out-of-vocabulary buckets.
+* `<name>_tokens`, int64 [batch, max_tokens], of each text feature: ids as above, 0 after the end.
+* the label, int64 [batch], under its own name, if it is among the inputs.
+
+A tensor that would have no columns is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from models import timestamps
+from models.config import (
+    MISSING_FLOAT,
+    MISSING_INT,
+    MISSING_STRING,
+    Categorical,
+    Elapsed,
+    Features,
+    HighCardinality,
+    Numeric,
+    RawType,
+    Text,
+    Timestamp,
+    features_from_json,
+    raw_columns,
+)
+
+NUMERIC, CATEGORICAL = "numeric", "categorical"
+
+#: Quantiles asked of the data, of which BINS + 1 edges are used: evenly spread, and the
+#: outermost too, because that is where distributions of money, time and distance have a tail.
+_QUANTILES = 256
+_EDGES = np.unique(np.r_[0, 1, 3, np.arange(5, 250, 5), 251, 253, 254])
+BINS = len(_EDGES) - 1
+
+#: Sketch error of a quantile's rank. 256 quantiles are worth no less than a tenth of a step.
+_RANK_ERROR = 1 / (10 * _QUANTILES)
+
+_UNIT_SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86_400}
+
+DTYPES: dict[RawType, tf.DType] = {"float": tf.float32, "int": tf.int64, "string": tf.string}
+MISSING: dict[RawType, float | int | str] = {
+    "float": MISSING_FLOAT,
+    "int": MISSING_INT,
+    "string": MISSING_STRING,
+}
+
+_TOKENS = "_tokens"
+
+T = TypeVar("T")
+Vocabulary = Categorical | HighCardinality | Text
+
+
+def preprocessing_fn(
+    inputs: Mapping[str, tf.Tensor | tf.SparseTensor], custom_config: Mapping[str, Any]
+) -> dict[str, tf.Tensor]:
+    """TensorFlow Transform's entry point.
+
+    Args:
+        inputs: one tensor per column, sparse or dense, one value a row. Columns that are no
+            feature (those that give the label away) may be there and are not read.
+        custom_config: `features` (`models.config.features_to_json`) and `label`, its column.
+
+    Returns:
+        The tensors described at the head of this module.
+    """
+    features = features_from_json(custom_config["features"])
+    raw = {name: _dense(inputs[name], kind) for name, kind in raw_columns(features).items()}
+    outputs: dict[str, tf.Tensor] = {}
+    if numbers := _numbers(features, raw):
+        outputs[NUMERIC] = _between_quantiles(list(numbers.values()), _clips(features, numbers))
+    if categories := _categories(features, raw):
+        outputs[CATEGORICAL] = tf.stack(list(categories.values()), axis=1)
+    for name, feature in features.items():
+        if isinstance(feature, Text):
+            outputs[tokens_name(name)] = _tokens(raw[name], name, feature)
+    label = custom_config["label"]
+    if label in inputs:
+        outputs[label] = _dense(inputs[label], "int")
+    return outputs
+
+
+def tokens_name(feature: str) -> str:
+    """The tensor that holds a text feature's token ids."""
+    return f"{feature}{_TOKENS}"
+
+
+def model_inputs(tensors: Mapping[str, T]) -> list[T]:
+    """The network's inputs, in its order, out of the tensors of `preprocessing_fn`."""
+    tokens = [tensor for name, tensor in tensors.items() if name.endswith(_TOKENS)]
+    return [tensors[name] for name in (NUMERIC, CATEGORICAL) if name in tensors] + tokens
+
+
+def numeric_names(features: Features) -> list[str]:
+    """The columns of `numeric`, in order."""
+    names: list[str] = []
+    for name, feature in features.items():
+        match feature:
+            case Numeric() | Elapsed():
+                names.append(name)
+            case Timestamp():
+                names += [f"{name}_{part}" for part in feature.parts if not _is_category(part)]
+    return names
+
+
+def category_counts(features: Features, transformed: tft.TFTransformOutput) -> dict[str, int]:
+    """The columns of `categorical`, in order, with the number of ids each may take."""
+    counts: dict[str, int] = {}
+    for name, feature in features.items():
+        match feature:
+            case Categorical() | HighCardinality():
+                counts[name] = token_count(name, feature, transformed)
+            case Timestamp():
+                for part in feature.parts:
+                    if _is_category(part):
+                        counts[f"{name}_{part}"] = 1 + timestamps.CATEGORICAL_PARTS[part]
+    return counts
+
+
+def token_count(name: str, feature: Vocabulary, transformed: tft.TFTransformOutput) -> int:
+    """Ids a feature with a vocabulary may take: missing, the vocabulary, the buckets."""
+    # An empty vocabulary's file holds one placeholder, so that the lookup table is never empty.
+    known = max(1, transformed.vocabulary_size_by_name(name))
+    return int(1 + known + feature.oov_buckets)
+
+
+def _is_category(part: str) -> bool:
+    return part in timestamps.CATEGORICAL_PARTS
+
+
+def _dense(column: tf.Tensor | tf.SparseTensor, kind: RawType) -> tf.Tensor:
+    """One value a row, [batch], with the missing value of its kind where there is none."""
+    if isinstance(column, tf.SparseTensor):
+        # The shape is set because it is [batch, 0] where a whole batch lacks the column.
+        rows = column.dense_shape[0]
+        one_a_row = tf.SparseTensor(column.indices, column.values, tf.stack([rows, 1]))
+        column = tf.sparse.to_dense(one_a_row, default_value=MISSING[kind])
+    return tf.reshape(column, [-1])
+
+
+def _numbers(features: Features, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Every number, float32 [batch], NaN where missing; in the order of `numeric_names`."""
+    numbers: dict[str, tf.Tensor] = {}
+    for name, feature in features.items():
+        match feature:
+            case Numeric():
+                numbers[name] = raw[name]
+            case Elapsed():
+                seconds = raw[feature.end] - raw[feature.start]
+                units = tf.cast(seconds, tf.float32) / _UNIT_SECONDS[feature.unit]
+                missing = _is_missing(raw[feature.start]) | _is_missing(raw[feature.end])
+                numbers[name] = tf.where(missing, MISSING_FLOAT, units)
+            case Timestamp():
+                for part in feature.parts:
+                    if not _is_category(part):
+                        value = tf.cast(timestamps.part(raw[name], part), tf.float32)
+                        missing = _is_missing(raw[name])
+                        numbers[f"{name}_{part}"] = tf.where(missing, MISSING_FLOAT, value)
+    return numbers
+
+
+def _clips(features: Features, names: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """Lowest and highest value of each number, float32 [2, numbers]."""
+    bounds = []
+    for name in names:
+        feature = features.get(name)
+        clip = feature.clip if isinstance(feature, Numeric | Elapsed) else None
+        bounds.append(clip or (-np.inf, np.inf))
+    return tf.constant(np.transpose(bounds), tf.float32)
+
+
+def _between_quantiles(columns: list[tf.Tensor], clips: tf.Tensor) -> tf.Tensor:
+    """[batch] each → [batch, numbers]: edges passed, and the way to the next as a fraction.
+
+    Values beyond the outermost edges, infinite ones too, count as lying on them. Where edges
+    coincide (a value that many rows share) the result jumps by as many bins.
+    """
+    values = tf.clip_by_value(tf.stack(columns), clips[0][:, None], clips[1][:, None])
+    edges = tf.stack(
+        [_quantiles(tf.boolean_mask(row, tf.math.is_finite(row))) for row in tf.unstack(values)]
+    )
+    inside = tf.clip_by_value(values, edges[:, :1], edges[:, -1:])
+    passed = tf.searchsorted(edges, inside, side="right")
+    upper = tf.minimum(passed, BINS)
+    low = tf.gather(edges, tf.maximum(upper - 1, 0), batch_dims=1)
+    high = tf.gather(edges, upper, batch_dims=1)
+    # `passed` counts edges, of which the first opens bin 0.
+    position = tf.cast(upper - 1, tf.float32) + tf.math.divide_no_nan(inside - low, high - low)
+    position = tf.where(passed > BINS, float(BINS), position)
+    return tf.transpose(tf.where(tf.math.is_nan(values), MISSING_FLOAT, position))
+
+
+def _quantiles(values: tf.Tensor) -> tf.Tensor:
+    """BINS + 1 edges, rising; zeros if there are no values."""
+    quantiles = tft.quantiles(values, _QUANTILES, epsilon=_RANK_ERROR)
+    return tf.gather(tf.reshape(quantiles, [-1]), _EDGES)
+
+
+def _categories(features: Features, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Every id, int64 [batch], 0 where missing; in the order of `category_counts`."""
+    categories: dict[str, tf.Tensor] = {}
+    for name, feature in features.items():
+        match feature:
+            case Categorical() | HighCardinality():
+                values, missing = raw[name], _is_missing(raw[name])
+                if feature.type == "int":
+                    values = tf.strings.as_string(values)
+                ids = _ids(values, tf.boolean_mask(values, ~missing), name, feature)
+                categories[name] = tf.where(missing, tf.zeros_like(ids), ids)
+            case Timestamp():
+                for part in feature.parts:
+                    if _is_category(part):
+                        ids = 1 + timestamps.part(raw[name], part)
+                        missing = _is_missing(raw[name])
+                        categories[f"{name}_{part}"] = tf.where(missing, tf.zeros_like(ids), ids)
+    return categories
+
+
+def _tokens(texts: tf.Tensor, name: str, feature: Text) -> tf.Tensor:
+    """Ids of the first `max_tokens` words of each text, int64 [batch, max_tokens]."""
+    lower = tf.strings.lower(texts, encoding="utf-8")
+    words = tf.strings.split(tf.strings.regex_replace(lower, r"[^\p{L}\p{N}]+", " "))
+    words = words[:, : feature.max_tokens]
+    ids = _ids(words.flat_values, words.flat_values, name, feature)
+    tokens = words.with_flat_values(ids).to_tensor(shape=[None, feature.max_tokens])
+    return tf.ensure_shape(tokens, [None, feature.max_tokens])
+
+
+def _ids(values: tf.Tensor, known: tf.Tensor, name: str, feature: Vocabulary) -> tf.Tensor:
+    """Ids from 1 of `values`; the vocabulary is learnt from `known`."""
+    vocabulary = tft.vocabulary(
+        known,
+        top_k=feature.max_vocabulary,
+        frequency_threshold=feature.min_count if feature.min_count > 1 else None,
+        vocab_filename=name,
+    )
+    return 1 + tft.apply_vocabulary(values, vocabulary, num_oov_buckets=feature.oov_buckets)
+
+
+def _is_missing(column: tf.Tensor) -> tf.Tensor:
+    return column == (MISSING_STRING if column.dtype == tf.string else MISSING_INT)

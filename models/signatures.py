@@ -1,0 +1,141 @@
+"""The servable model: four signatures over one graph, with defaults and warm-up requests.
+
+Only operations of stock TensorFlow: the official server loads it without anything of ours.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+
+import keras
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from models import warmup
+from models.config import Features, raw_columns
+from models.preprocessing import DTYPES, MISSING, model_inputs
+from models.table import Transformer, example_spec
+
+SERVING_DEFAULT = "serving_default"
+SERVE_EXAMPLES = "serve_tf_examples"
+CLASSIFY = "classify"
+TRANSFORM = "transform_features"
+
+_CLASSIFY_METHOD = "tensorflow/serving/classify"
+
+Tensors = Mapping[str, tf.Tensor]
+Function = Callable[[Tensors], dict[str, tf.Tensor]]
+
+
+def export(
+    model: keras.Model,
+    transformer: Transformer,
+    features: Features,
+    directory: str,
+    *,
+    warmup_files: list[str],
+) -> None:
+    """Writes a SavedModel.
+
+    * `serving_default`: each raw column, [batch], or [1] for all rows alike; one left out counts
+      as missing. Gives `probability`, float32 [batch], and `label`, int64 [batch], 1 from 0.5.
+    * `serve_tf_examples`: `examples`, string [batch]; gives the same.
+    * `classify`: `inputs`, string [batch]; gives `classes` "0" and "1" and their `scores`,
+      both [batch, 2].
+    * `transform_features`: `examples`; gives the tensors of `models.preprocessing`.
+
+    Args:
+        model: trained; from transformed tensors to logits.
+        transformer: the transform graph.
+        features: the features.
+        directory: where to; local or remote.
+        warmup_files: patterns of gzip TFRecords of raw examples to make warm-up requests from.
+    """
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.track(transformer.layer)  # its lookup tables are resources of the graph
+    columns = {
+        name: tf.TensorSpec([None], DTYPES[kind], name)
+        for name, kind in raw_columns(features).items()
+    }
+    for name, function, specs in (
+        (SERVING_DEFAULT, _raw(model, transformer), columns),
+        (SERVE_EXAMPLES, _examples(model, transformer, features), _serialized("examples")),
+        (CLASSIFY, _classes(model, transformer, features), _serialized("inputs")),
+        (TRANSFORM, _transformed(transformer, features), _serialized("examples")),
+    ):
+        archive.add_endpoint(name, function, input_signature=[specs])
+    archive.write_out(directory, verbose=False)
+    _edit_signatures(directory, features)
+    warmup.write(directory, features, warmup_files)
+
+
+def _serialized(name: str) -> dict[str, tf.TensorSpec]:
+    return {name: tf.TensorSpec([None], tf.string, name)}
+
+
+def _probability(model: keras.Model, transformed: Tensors) -> tf.Tensor:
+    logits = model(model_inputs(transformed), training=False)
+    return tf.reshape(tf.sigmoid(logits), [-1])
+
+
+def _prediction(model: keras.Model, transformed: Tensors) -> dict[str, tf.Tensor]:
+    probability = _probability(model, transformed)
+    return {"probability": probability, "label": tf.cast(probability >= 0.5, tf.int64)}
+
+
+def _raw(model: keras.Model, transformer: Transformer) -> Function:
+    def serve(columns: Tensors) -> dict[str, tf.Tensor]:
+        # A column left out arrives as its default, which has one value whatever the batch.
+        rows = tf.reduce_max(tf.stack([tf.size(column) for column in columns.values()]))
+        whole = {name: tf.broadcast_to(column, [rows]) for name, column in columns.items()}
+        return _prediction(model, transformer(whole))
+
+    return serve
+
+
+def _examples(model: keras.Model, transformer: Transformer, features: Features) -> Function:
+    def serve(inputs: Tensors) -> dict[str, tf.Tensor]:
+        raw = tf.io.parse_example(inputs["examples"], example_spec(features))
+        return _prediction(model, transformer(raw))
+
+    return serve
+
+
+def _classes(model: keras.Model, transformer: Transformer, features: Features) -> Function:
+    def serve(inputs: Tensors) -> dict[str, tf.Tensor]:
+        raw = tf.io.parse_example(inputs["inputs"], example_spec(features))
+        probability = _probability(model, transformer(raw))
+        scores = tf.stack([1 - probability, probability], axis=1)
+        classes = tf.broadcast_to(tf.constant([["0", "1"]]), tf.shape(scores))
+        return {"classes": classes, "scores": scores}
+
+    return serve
+
+
+def _transformed(transformer: Transformer, features: Features) -> Function:
+    def serve(inputs: Tensors) -> dict[str, tf.Tensor]:
+        return transformer(tf.io.parse_example(inputs["examples"], example_spec(features)))
+
+    return serve
+
+
+def _edit_signatures(directory: str, features: Features) -> None:
+    """Adds what Keras cannot write: defaults of inputs, and the method of `classify`."""
+    path = os.path.join(directory, "saved_model.pb")
+    saved = saved_model_pb2.SavedModel()
+    with tf.io.gfile.GFile(path, "rb") as file:
+        saved.ParseFromString(file.read())
+    for graph in saved.meta_graphs:
+        graph.signature_def[CLASSIFY].method_name = _CLASSIFY_METHOD
+        defaults = graph.signature_def[SERVING_DEFAULT].defaults
+        for name, kind in raw_columns(features).items():
+            value = tf.make_tensor_proto([MISSING[kind]], DTYPES[kind], [1])
+            defaults[name].CopyFrom(value)
+    with tf.io.gfile.GFile(path, "wb") as file:
+        file.write(saved.SerializeToString(deterministic=True))
+    # It holds hashes of the file just edited. Nothing needs it.
+    fingerprint = os.path.join(directory, "fingerprint.pb")
+    if tf.io.gfile.exists(fingerprint):
+        tf.io.gfile.remove(fingerprint)

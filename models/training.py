@@ -1,0 +1,200 @@
+"""The Trainer's entry point: examples and a transform graph in, a servable model out."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from models import network, preprocessing, signatures, table
+from models.config import (
+    Features,
+    ModelConfig,
+    Text,
+    TrainingConfig,
+    features_from_json,
+    raw_columns,
+)
+from models.table import Array
+
+RECORD_FILE = "assets.extra/headrace_training.json"
+
+
+def run_fn(fn_args: Any) -> None:
+    """Trains and exports.
+
+    Args:
+        fn_args: TFX's `FnArgs`. Read are `train_files` and `eval_files` (raw examples),
+            `transform_graph_path`, `serving_model_dir`, `model_run_dir` (TensorBoard) and of
+            `custom_config` `features`, `model`, `training` (JSON texts) and `label`.
+
+    Raises:
+        ValueError: no rows, or labels that are not both 0 and 1.
+    """
+    settings = fn_args.custom_config
+    features = features_from_json(settings["features"])
+    model_config = ModelConfig.model_validate_json(settings["model"])
+    config = TrainingConfig.model_validate_json(settings["training"])
+    label = settings["label"]
+
+    keras.utils.set_random_seed(config.seed)
+    tf.config.experimental.enable_op_determinism()
+    transformed = tft.TFTransformOutput(fn_args.transform_graph_path)
+    transformer = table.Transformer(transformed, features)
+    with tempfile.TemporaryDirectory(prefix="headrace-") as folder:
+        columns, labels = table.build(
+            fn_args.train_files, transformer, features, label, Path(folder)
+        )
+        check_labels(labels, label)
+        model = build_model(model_config, features, transformed)
+        record = fit(model, columns, labels, config, log_dir=fn_args.model_run_dir)
+    signatures.export(
+        model,
+        transformer,
+        features,
+        fn_args.serving_model_dir,
+        warmup_files=fn_args.eval_files,
+    )
+    path = Path(fn_args.serving_model_dir) / RECORD_FILE
+    with tf.io.gfile.GFile(str(path), "w") as file:
+        file.write(json.dumps(record, indent=2, sort_keys=True))
+
+
+def check_labels(labels: Array, name: str) -> None:
+    """Refuses labels that are not 0 and 1, both present.
+
+    Raises:
+        ValueError: naming the label and the counts.
+    """
+    values, counts = np.unique(labels, return_counts=True)
+    found = dict(zip(values.tolist(), counts.tolist(), strict=True))
+    if set(found) == {0, 1}:
+        return
+    rows = ", ".join(f"{count} rows with {value}" for value, count in list(found.items())[:5])
+    if set(found) <= {0, 1}:
+        raise ValueError(f"label {name!r} has a single class: {rows}; both 0 and 1 are needed")
+    raise ValueError(f"label {name!r} must be 0 or 1 in every row (-1 is missing): {rows}")
+
+
+def build_model(
+    config: ModelConfig, features: Features, transformed: tft.TFTransformOutput
+) -> keras.Model:
+    """The untrained network for these features; see `network.build`."""
+    texts = {name: value for name, value in features.items() if isinstance(value, Text)}
+    return network.build(
+        config,
+        numbers=len(preprocessing.numeric_names(features)),
+        bins=preprocessing.BINS,
+        category_counts=list(preprocessing.category_counts(features, transformed).values()),
+        token_counts=[
+            (text.max_tokens, preprocessing.token_count(name, text, transformed))
+            for name, text in texts.items()
+        ],
+    )
+
+
+def fit(
+    model: keras.Model,
+    columns: Mapping[str, Array],
+    labels: Array,
+    config: TrainingConfig,
+    log_dir: str,
+) -> dict[str, Any]:
+    """Fits the model in place; the weights with the best holdout loss stay.
+
+    Args:
+        model: from `build_model`.
+        columns: transformed tensors by name, one row an example.
+        labels: 0 or 1.
+        config: how.
+        log_dir: for TensorBoard.
+
+    Returns:
+        What is worth remembering: rows, passes run, the best holdout loss, the seed.
+    """
+    rows = len(labels)
+    held_out = np.random.default_rng(config.seed).random(rows) < config.holdout
+    inputs = preprocessing.model_inputs(columns)
+    train = Batches(inputs, labels, np.flatnonzero(~held_out), config.batch_size, config.seed)
+    holdout = Batches(inputs, labels, np.flatnonzero(held_out), config.batch_size)
+    steps = max(1, len(train))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0,
+        warmup_target=config.learning_rate,
+        warmup_steps=max(1, steps // 2),
+        decay_steps=max(1, steps * config.epochs - steps // 2),
+    )
+    model.compile(
+        optimizer=keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay),
+        loss=keras.losses.BinaryCrossentropy(from_logits=True),
+    )
+    stop = keras.callbacks.EarlyStopping(
+        monitor="val_loss", patience=config.patience, restore_best_weights=True
+    )
+    board = keras.callbacks.TensorBoard(log_dir, write_graph=False)
+    history = model.fit(
+        train,
+        validation_data=holdout,
+        epochs=config.epochs,
+        callbacks=[stop, board],
+        shuffle=False,
+        verbose=0,
+    )
+    losses = history.history["val_loss"]
+    return {
+        "rows": rows,
+        "epochs": len(losses),
+        "holdout_rows": int(held_out.sum()),
+        "holdout_log_loss": float(min(losses)),
+        "parameters": model.count_params(),
+        "seed": config.seed,
+    }
+
+
+class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Minibatches gathered from columns on disk.
+
+    Args:
+        inputs: the model's inputs, in order.
+        labels: one a row.
+        rows: the rows to draw from; in memory they need 8 bytes each, all that grows with them.
+        size: rows a batch. The last, smaller batch of a shuffled pass is left out.
+        seed: of the order, which differs from pass to pass; None leaves the rows in order.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[Array],
+        labels: Array,
+        rows: npt.NDArray[np.int64],
+        size: int,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        self._inputs, self._labels, self._rows = inputs, labels, rows
+        self._size = min(size, max(1, len(rows)))
+        self._random = None if seed is None else np.random.default_rng(seed)
+        self.on_epoch_end()
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self._rows), self._size)
+        return whole + (self._random is None and rest > 0)
+
+    def __getitem__(self, index: int) -> tuple[list[Array], Array]:
+        rows = self._rows[index * self._size : (index + 1) * self._size]
+        if self._random is not None:
+            rows = np.sort(rows)  # the disk is read forwards; the order in a batch is all one
+        target = self._labels[rows].astype(np.float32)[:, None]
+        return [column[rows] for column in self._inputs], target
+
+    def on_epoch_end(self) -> None:
+        if self._random is not None:
+            self._random.shuffle(self._rows)
