@@ -68,12 +68,16 @@ class Categorical(Section):
 
 
 class HighCardinality(Section):
-    """One of many values (ids, places). As `Categorical`, with bounds fit for many."""
+    """One of many values (ids, places). As `Categorical`, with bounds fit for many.
+
+    Rows with a value seen in fewer than `min_count` share the buckets: what a few rows say of
+    one value is noise, and made the model too certain of rare places.
+    """
 
     kind: Literal["high_cardinality"]
     type: Literal["int", "string"] = "string"
     max_vocabulary: int = Field(default=10_000, ge=1)
-    min_count: int = Field(default=5, ge=1)
+    min_count: int = Field(default=30, ge=1)
     oov_buckets: int = Field(default=8, ge=1)
 
 
@@ -158,25 +162,18 @@ def features_from_json(text: str) -> Features:
 
 
 class ModelConfig(Section):
-    """`[model]`: the network's size."""
-
-
-class TrainingConfig(Section):
-    """`[training]`: how it is fitted."""
-
-
-class ModelConfig(Section):
     """`[model]`: the size of the network. The defaults are measured (benchmarks/quality.py).
 
     Attributes:
         embedding: numbers by which one feature's value is described.
         hidden: widths of the hidden layers.
-        dropout: share of activations dropped while training, in [0, 1).
+        dropout: share of hidden activations dropped while training, in [0, 1); of the inputs,
+            half of it.
     """
 
     embedding: int = Field(default=8, ge=1, le=256)
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = (128, 64)
-    dropout: float = Field(default=0.1, ge=0, lt=1)
+    dropout: float = Field(default=0.2, ge=0, lt=1)
 
 
 class TrainingConfig(Section):

@@ -19,7 +19,7 @@ from keras import ops
 from models.config import ModelConfig
 
 
-class NumberEmbedding(keras.layers.Layer):
+class NumberEmbedding(keras.layers.Layer):  # type: ignore[misc]
     """[batch, numbers] in [0, bins], NaN where missing → [batch, numbers, width].
 
     Args:
@@ -46,7 +46,7 @@ class NumberEmbedding(keras.layers.Layer):
         return ops.relu(ops.einsum("bni,niw->bnw", inputs, self.kernel) + self.bias)
 
 
-class CategoryEmbedding(keras.layers.Layer):
+class CategoryEmbedding(keras.layers.Layer):  # type: ignore[misc]
     """[batch, columns] of ids, each from 0 → [batch, columns, width], from one table.
 
     Args:
@@ -71,7 +71,7 @@ class CategoryEmbedding(keras.layers.Layer):
         return ops.take(self.table, ops.add(ids, self.offsets), axis=0)
 
 
-class TokenEmbedding(keras.layers.Layer):
+class TokenEmbedding(keras.layers.Layer):  # type: ignore[misc]
     """[batch, tokens] of ids, 0 after the end → [batch, width], the mean over the tokens.
 
     Args:

@@ -21,7 +21,6 @@ from models.config import (
     Text,
     TrainingConfig,
     features_from_json,
-    raw_columns,
 )
 from models.table import Array
 
@@ -188,12 +187,12 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         whole, rest = divmod(len(self._rows), self._size)
         return whole + (self._random is None and rest > 0)
 
-    def __getitem__(self, index: int) -> tuple[list[Array], Array]:
+    def __getitem__(self, index: int) -> tuple[tuple[Array, ...], Array]:
         rows = self._rows[index * self._size : (index + 1) * self._size]
         if self._random is not None:
             rows = np.sort(rows)  # the disk is read forwards; the order in a batch is all one
         target = self._labels[rows].astype(np.float32)[:, None]
-        return [column[rows] for column in self._inputs], target
+        return tuple(column[rows] for column in self._inputs), target
 
     def on_epoch_end(self) -> None:
         if self._random is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -99,7 +99,7 @@ class QuarantineConfig(Section):
         max_share: share of a span's rows that may be quarantined before the gate closes.
     """
 
-    rules: dict[str, str] = {}
+    rules: dict[Annotated[str, Field(min_length=1)], str] = {}
     max_share: float = Field(default=0.01, ge=0, le=1)
 
 

@@ -71,7 +71,7 @@ def parse(values: Mapping[str, Any], *, source: str, folder: Path) -> Config:
         try:
             sections[key] = _adapter(field).validate_python(values[key])
         except ValidationError as error:
-            faults.extend(_fault(key, field, detail) for detail in error.errors())
+            faults.extend(_fault(key, field, values[key], detail) for detail in error.errors())
     faults.extend(config_rules.faults(sections))
     if faults:
         raise ConfigError(source, sorted(faults, key=lambda fault: fault.key))
@@ -99,8 +99,8 @@ def _absolute(config: Config, folder: Path) -> Config:
 # --- what a fault says -----------------------------------------------------------------
 
 
-def _fault(section: str, field: FieldInfo, detail: ErrorDetails) -> Fault:
-    location = tuple(part for part in detail["loc"] if not _is_tag(part, detail))
+def _fault(section: str, field: FieldInfo, values: Any, detail: ErrorDetails) -> Fault:
+    location = _location(values, detail)
     key = ".".join([section, *map(str, location)])
     kind, context = detail["type"], detail.get("ctx", {})
     value = detail["input"]
@@ -120,25 +120,24 @@ def _fault(section: str, field: FieldInfo, detail: ErrorDetails) -> Fault:
             f"{key}.kind", shorten(value), "is required but missing", 'Add kind = "numeric" or so.'
         )
     if kind == "string_pattern_mismatch":
-        return Fault(key, shorten(value), f"must match {context['pattern']}", "Rename it.")
+        return Fault(key, shorten(value), f"must match {context['pattern']}", "Mend it.")
     rule = detail["msg"].removeprefix("Value error, ").replace("Input should", "must")
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         rule = "must be a table, { key = value, … }"
     return Fault(key, shorten(value), rule.rstrip("."), "See the configuration table in README.md.")
 
 
-_TAGS = frozenset(
-    "numeric categorical high_cardinality timestamp elapsed text ignore str tuple int float "
-    "bool".split()
-)
-
-
-def _is_tag(part: int | str, detail: ErrorDetails) -> bool:
-    """Whether a part of the location is pydantic's name of a union's member, not a key."""
-    location = detail["loc"]
-    if isinstance(part, str) and part.startswith("tuple["):
-        return True
-    return part in _TAGS and location.index(part) > 0
+def _location(values: Any, detail: ErrorDetails) -> tuple[int | str, ...]:
+    """Keys from the section down; what pydantic calls a union's member is none of them."""
+    keys: list[int | str] = []
+    for part in detail["loc"]:
+        there = range(len(values)) if isinstance(values, list) else values
+        if isinstance(there, dict | range) and part in there:
+            values = values[part]
+            keys.append(part)
+    if detail["type"] == "missing":
+        keys.append(detail["loc"][-1])
+    return tuple(keys)
 
 
 def _unknown(location: tuple[int | str, ...], value: Any, known: list[str]) -> Fault:

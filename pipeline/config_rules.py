@@ -37,6 +37,7 @@ def faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
     yield from _elapsed(features)
     if data:
         yield from _time_column(data, features)
+        yield from _optional(data, {*raw_columns(features), *(label.leaks if label else ())})
     if label:
         yield from _label(label, features)
     if evaluation:
@@ -96,7 +97,16 @@ def _slices(evaluation: EvaluationConfig, known: set[str]) -> Iterator[Fault]:
     for index, item in enumerate(evaluation.slices):
         for column in (item,) if isinstance(item, str) else item:
             if column not in known:
-                near = difflib.get_close_matches(column, known, n=1)
-                hint = f"Did you mean '{near[0]}'?" if near else "Name a feature's column."
-                key = f"evaluation.slices.{index}"
-                yield Fault(key, shorten(column), "is not a column", hint)
+                yield _no_column(f"evaluation.slices.{index}", column, known)
+
+
+def _optional(data: DataConfig, known: set[str]) -> Iterator[Fault]:
+    for index, column in enumerate(data.optional_columns):
+        if column not in known:
+            yield _no_column(f"data.optional_columns.{index}", column, known)
+
+
+def _no_column(key: str, column: str, known: set[str]) -> Fault:
+    near = difflib.get_close_matches(column, known, n=1)
+    hint = f"Did you mean '{near[0]}'?" if near else "Name a feature's column."
+    return Fault(key, shorten(column), "is not a column", hint)

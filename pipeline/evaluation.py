@@ -66,11 +66,16 @@ class Check:
         return f"{self.metric} {where} is {self.value:.4f} (must be {sign} {self.bound:.4f})"
 
 
-def with_calibration(metrics: Mapping[str, float]) -> Metrics:
-    """Adds `calibration`, |mean prediction / mean label - 1|; NaN where no label is 1."""
+def completed(metrics: Mapping[str, float]) -> Metrics:
+    """Adds `calibration`, |mean prediction / mean label - 1|; undefined metrics become NaN.
+
+    Where one class is absent there is no AUC (TFMA says 0 there), and where no label is 1 there is
+    nothing to be calibrated against.
+    """
     label = metrics.get("mean_label", math.nan)
-    value = abs(metrics["mean_prediction"] / label - 1) if label > 0 else math.nan
-    return {**metrics, "calibration": value}
+    calibration = abs(metrics["mean_prediction"] / label - 1) if label > 0 else math.nan
+    auc = metrics.get("auc", math.nan) if 0 < label < 1 else math.nan
+    return {**metrics, "auc": auc, "calibration": calibration}
 
 
 def judge(

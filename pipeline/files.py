@@ -38,6 +38,11 @@ def glob(pattern: str) -> list[str]:
     return sorted(map(os.fsdecode, _fileio().glob(pattern)))
 
 
+def escape(path: str) -> str:
+    """A glob pattern that matches this path alone."""
+    return _glob.escape(path) if is_local(path) else path
+
+
 def is_dir(path: str) -> bool:
     """Whether a path is a folder."""
     return os.path.isdir(path) if is_local(path) else bool(_fileio().isdir(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 from google.protobuf import text_format
@@ -25,25 +26,41 @@ def read(path: str) -> schema_pb2.Schema:
     """Reads a schema file.
 
     Raises:
-        ConfigError: it is not a schema in text form; names the line.
+        ConfigError: it cannot be read, or is not a schema in text form; names the line.
     """
-    with files.open_file(path, "rb") as file:
-        content = file.read()
     try:
-        return text_format.Parse(content.decode("utf-8"), schema_pb2.Schema())
+        with files.open_file(path, "rb") as file:
+            content = file.read()
+        schema = text_format.Parse(content.decode("utf-8"), schema_pb2.Schema())
+        if not schema.feature:
+            raise text_format.ParseError("it has no feature")
+    except OSError as error:
+        fault = Fault(
+            "data.schema_file",
+            "",
+            f"cannot be read ({error.strerror or error})",
+            "Name a file that this user may read.",
+        )
+        raise ConfigError(path, [fault]) from error
     except (text_format.ParseError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ConfigError(
-            path,
-            [
-                Fault(
-                    "data.schema_file",
-                    "",
-                    f"is not a schema in protocol buffer text form ({reason})",
-                    "Restore it from version control, or remove it to have it inferred again.",
-                )
-            ],
-        ) from error
+        fault = Fault(
+            "data.schema_file",
+            "",
+            f"is not a schema in protocol buffer text form ({reason})",
+            "Restore it from version control, or remove it to have it inferred again.",
+        )
+        raise ConfigError(path, [fault]) from error
+    return schema
+
+
+def digest(path: str) -> str:
+    """SHA-256 of what a schema file says, whatever its comments and layout.
+
+    Raises:
+        ConfigError: it is not a schema in text form.
+    """
+    return hashlib.sha256(text_format.MessageToString(read(path)).encode("utf-8")).hexdigest()
 
 
 def curate(schema: schema_pb2.Schema, config: Config) -> schema_pb2.Schema:

@@ -128,8 +128,9 @@ class SpanPattern:
     def glob(self) -> str:
         """The glob pattern that finds every file of every span."""
         pieces = _PLACEHOLDER.split(self.text)
-        # split() keeps the captured formats at odd positions; they become the wildcard
-        return "*".join(pieces[::2])
+        # split() keeps the captured formats at odd positions; they become wildcards, one a folder
+        wildcard = re.sub(r"[^/]+", "*", self.format or "*")
+        return wildcard.join(re.sub(r"([?\[])", r"[\1]", piece) for piece in pieces[::2])
 
     def regex(self) -> re.Pattern[str]:
         """Matches a relative path; group `span` is the span's text."""
@@ -151,12 +152,13 @@ class SpanPattern:
         """The span that a matched text names, or None if it is no date (such as month 13)."""
         if not self.format:
             return Span(int(text), text)
+        unit = next(unit for directive, unit in _UNITS.items() if directive in self.format)
         try:
             start = dt.datetime.strptime(text, self.format)
-        except ValueError:
+            end = _step(start, unit)
+        except (ValueError, OverflowError):
             return None
-        unit = next(unit for directive, unit in _UNITS.items() if directive in self.format)
-        return Span(_ordinal(start, unit), text, _seconds(start), _seconds(_step(start, unit)))
+        return Span(_ordinal(start, unit), text, _seconds(start), _seconds(end))
 
 
 def _ordinal(start: dt.datetime, unit: str) -> int:
@@ -198,7 +200,7 @@ def discover(base: str, pattern: SpanPattern) -> list[SpanFiles]:
         raise DataError(f"data.path: there is no folder {base}. Name the one that holds the data.")
     regex = pattern.regex()
     found: dict[Span, list[str]] = {}
-    for path in files.glob(os.path.join(base, pattern.glob())):
+    for path in files.glob(os.path.join(files.escape(base), pattern.glob())):
         match = regex.fullmatch(path.removeprefix(base).lstrip("/"))
         if match is None:
             continue
@@ -264,19 +266,13 @@ def choose_window(
     if gap == "error":
         # A gap is missing time *inside* the window; history may simply begin late.
         oldest = chosen[-1].span.ordinal - (train_spans + eval_spans - 1)
-        chosen = [item for item in chosen if item.span.ordinal >= oldest]
         for earlier, later in itertools.pairwise(chosen):
-            if later.span.ordinal != earlier.span.ordinal + 1:
-                missing = later.span.ordinal - earlier.span.ordinal - 1
+            missing = later.span.ordinal - earlier.span.ordinal - 1
+            if missing and later.span.ordinal > oldest:
                 raise DataError(
                     f"the window has a gap: {missing} span(s) missing between {earlier.span.label} "
                     f'and {later.span.label}. Add the data, or set window.gap = "skip".'
                 )
-        if len(chosen) <= eval_spans:
-            raise DataError(
-                f"the window has a gap: none of the {train_spans} spans before "
-                f'{chosen[0].span.label} is there. Add the data, or set window.gap = "skip".'
-            )
     chosen = chosen[-(train_spans + eval_spans) :]
     return Window(tuple(chosen[:-eval_spans]), tuple(chosen[-eval_spans:]))
 

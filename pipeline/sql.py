@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -18,6 +19,8 @@ def connect() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:")
     connection.execute("SET autoinstall_known_extensions=false")
     connection.execute("SET enable_progress_bar=false")
+    # What a moment without an offset means must not depend on the machine.
+    connection.execute("SET TimeZone='UTC'")
     return connection
 
 
@@ -54,19 +57,21 @@ def typed(column: str, kind: ColumnType, source: str) -> str:
     Args:
         column: its name.
         kind: `float` (DOUBLE, NaN is missing), `int` (BIGINT), `timestamp` (BIGINT, whole
-            seconds since 1970; a number is taken to be that already) or `string` (VARCHAR, the
-            empty text is missing).
+            seconds since 1970; a number is taken to be that already, a text with an offset is
+            counted in UTC) or `string` (VARCHAR, the empty text is missing).
         source: DuckDB's type of the column in the file.
     """
     name = quote(column)
     if source == '"NULL"':
         return f"NULL::{_SQL_TYPES[kind]}"
     if kind == "string":
-        return f"nullif(CAST({name} AS VARCHAR), '')"
+        # Some writers of Parquet do not say that their bytes are text.
+        value = f"TRY(decode({name}))" if source == "BLOB" else f"CAST({name} AS VARCHAR)"
+        return f"nullif({value}, '')"
     if source.startswith(("TIMESTAMP", "DATE")):
         if kind != "timestamp":
             return f"NULL::{_SQL_TYPES[kind]}"
-        return f"CAST(floor(epoch({name})) AS BIGINT)"
+        return f"TRY_CAST(floor(epoch({name})) AS BIGINT)"
     if source == "BOOLEAN":
         return f"CAST({name} AS {_SQL_TYPES[kind]})"
     double = f"TRY_CAST({name} AS DOUBLE)"
@@ -77,7 +82,7 @@ def typed(column: str, kind: ColumnType, source: str) -> str:
     # A BIGINT cast rounds 1.5 to 2; only whole numbers are integers.
     whole = f"CASE WHEN {double} = trunc({double}) THEN TRY_CAST({name} AS BIGINT) END"
     if source == "VARCHAR" and kind == "timestamp":
-        moment = f"CAST(floor(epoch(TRY_CAST({name} AS TIMESTAMP))) AS BIGINT)"
+        moment = f"TRY_CAST(floor(epoch(TRY_CAST({name} AS TIMESTAMPTZ))) AS BIGINT)"
         return f"coalesce({whole}, {moment})"
     return whole
 
@@ -99,39 +104,74 @@ def present(column: str, source: str) -> str:
 
 
 def check_expression(
-    connection: duckdb.DuckDBPyConnection, key: str, expression: str, table: str
+    connection: duckdb.DuckDBPyConnection, key: str, expression: str, table: str, path: str
 ) -> None:
     """Binds an expression to a table's columns without reading a row.
 
+    Args:
+        connection: has the table.
+        key: of the expression in the configuration.
+        expression: true or false for a row.
+        table: a table or view.
+        path: the file it shows, as messages name it.
+
     Raises:
-        ConfigError: it names an unknown column or mixes types that do not fit.
+        ConfigError: it names an unknown column, mixes types that do not fit, does not stand for
+            one value a row, or that value is neither a truth nor a number.
     """
     try:
-        connection.execute(f"EXPLAIN SELECT ({expression}) FROM {table}")
+        # In WHERE there are no aggregates, windows or unnested lists: one row, one answer.
+        connection.execute(f"EXPLAIN SELECT 1 FROM {table} WHERE ({expression}\n) IS NULL")
+        (answer,) = connection.execute(
+            f"SELECT column_type FROM (DESCRIBE SELECT ({expression}\n) FROM {table})"
+        ).fetchone() or ("",)
     except duckdb.Error as error:
-        names = [row[0] for row in connection.execute(f"DESCRIBE {table}").fetchall()]
-        message = str(error).split("\n")[0]
-        missing = _missing_name(str(error))
-        if missing:
-            near = difflib.get_close_matches(missing, names, n=1)
-            hint = f"Did you mean '{near[0]}'?" if near else f"Columns: {', '.join(names)}."
-            rule = f"names a column that is not there: {missing}"
-        else:
-            hint, rule = "Mend the expression.", f"cannot be computed: {message}"
-        fault = Fault(key, shorten(expression), rule, hint)
-        raise ConfigError("configuration", [fault]) from error
+        fault = _binding_fault(connection, key, expression, table, str(error))
+        raise ConfigError(path, [fault]) from error
+    if answer not in _ANSWERS and not answer.startswith("DECIMAL"):
+        rule = f"must be true or false (1 or 0), but is of type {answer}"
+        raise ConfigError(path, [Fault(key, shorten(expression), rule, "Mend the expression.")])
 
 
-def _missing_name(message: str) -> str | None:
-    if "Referenced column" not in message:
-        return None
-    parts = message.split('"')
-    return parts[1] if len(parts) > 2 else None
+_ANSWERS = _INTEGERS | {"BOOLEAN", "DOUBLE", "FLOAT", "HUGEINT", "UBIGINT", "VARCHAR", '"NULL"'}
+
+
+def _binding_fault(
+    connection: duckdb.DuckDBPyConnection, key: str, expression: str, table: str, error: str
+) -> Fault:
+    rule, hint = "cannot be computed: " + error.partition("\n")[0], "Mend the expression."
+    missing = re.search(r'Referenced column "(.*?)" (?:was )?not found', error)
+    if missing:
+        columns = [row[0] for row in connection.execute(f"DESCRIBE {table}").fetchall()]
+        names = [name for name in columns if not name.startswith("__")]
+        near = difflib.get_close_matches(missing[1], names, n=1)
+        hint = f"Did you mean '{near[0]}'?" if near else f"Columns: {', '.join(names[:30])}."
+        rule = f"names a column that is not there: {missing[1]}"
+    elif "VARCHAR" in rule:
+        hint = (
+            "A column of a CSV file is text unless [features] or [label.leaks] gives its type: "
+            "name it there, or use TRY_CAST."
+        )
+    return Fault(key, shorten(expression), rule, hint)
+
+
+def run_time_problem(
+    connection: duckdb.DuckDBPyConnection, expression: str, table: str
+) -> str | None:
+    """Why an expression cannot be computed for some row, or None if it can for every row."""
+    try:
+        connection.execute(f"SELECT count(*) FROM {table} WHERE ({expression}\n)").fetchall()
+    except duckdb.Error as error:
+        return str(error).partition("\n")[0]
+    return None
 
 
 def reasons(rules: Mapping[str, str]) -> str:
     """SQL text: names of the rules a row breaks, joined by `;`, `''` if none."""
     if not rules:
         return "''"
-    cases = [f"CASE WHEN ({rule}) THEN {text(name)} END" for name, rule in rules.items()]
+    cases = [
+        f"CASE WHEN ({rule}\n) THEN {text(name.replace(';', ','))} END"
+        for name, rule in rules.items()
+    ]
     return f"concat_ws(';', {', '.join(cases)})"

@@ -10,6 +10,8 @@ import contextlib
 import importlib
 import os
 import sys
+import tempfile
+import traceback
 
 import click
 
@@ -45,6 +47,21 @@ class _LazyGroup(click.Group):
         except HeadraceError as error:
             click.secho(f"headrace: {error}", err=True, fg="red")
             ctx.exit(error.exit_code)
+        except (click.exceptions.Exit, click.Abort, click.ClickException):
+            raise
+        except Exception as error:  # noqa: BLE001 - a trace helps us, not the person who reads it
+            trace = _keep_trace()
+            click.secho(f"headrace: {type(error).__name__}: {error}", err=True, fg="red")
+            click.echo(f"This is a fault of Headrace's own. The trace is in {trace}", err=True)
+            ctx.exit(1)
+
+
+def _keep_trace() -> str:
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="headrace-", suffix=".trace", delete=False, encoding="utf-8"
+    ) as file:
+        traceback.print_exc(file=file)
+    return file.name
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -94,7 +94,7 @@ def _slices(result: Any) -> evaluation.SliceMetrics:
             ours: float(values.get(theirs, {}).get("doubleValue", math.nan))
             for ours, (_, theirs) in evaluation.TFMA_METRICS.items()
         }
-        slices[name or evaluation.OVERALL] = evaluation.with_calibration(metrics)
+        slices[name or evaluation.OVERALL] = evaluation.completed(metrics)
     return slices
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from tfx import types
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
+from pipeline import schema_file
 from serving.manifest import Provenance
 
 #: Custom properties that SpanExampleGen sets on Examples (strings; window and rows are JSON).
@@ -95,10 +95,8 @@ def _of_examples(inputs: Inputs) -> dict[str, Any]:
 def _of_schema(inputs: Inputs) -> dict[str, Any]:
     if not inputs.get("schema"):
         return {}
-    with fileio.open(
-        f"{artifact_utils.get_single_uri(inputs['schema'])}/schema.pbtxt", "rb"
-    ) as file:
-        return {"schema_sha256": hashlib.sha256(file.read()).hexdigest()}
+    folder = artifact_utils.get_single_uri(inputs["schema"])
+    return {"schema_sha256": schema_file.digest(f"{folder}/schema.pbtxt")}
 
 
 def _of_evaluation(inputs: Inputs) -> dict[str, Any]:

@@ -59,6 +59,14 @@ class ExampleWriter:
         self._writer.close()
         fileio.rename(self._partial, self._path, overwrite=True)
 
+    def discard(self) -> None:
+        """Gives up the file."""
+        from tfx.dsl.io import fileio
+
+        self._writer.close()
+        if fileio.exists(self._partial):
+            fileio.remove(self._partial)
+
 
 def empty_file(path: str) -> None:
     """Writes a TFRecord file without records."""

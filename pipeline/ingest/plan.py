@@ -48,6 +48,11 @@ class IngestPlan(Section):
                 columns[name] = "timestamp"
         return columns | dict(self.label.leaks)
 
+    def expressions(self) -> dict[str, str]:
+        """Every SQL expression of the configuration by its key."""
+        rules = {f"quarantine.rules.{name}": rule for name, rule in self.rules.items()}
+        return {"label.expression": self.label.expression} | rules
+
     def known(self) -> set[str]:
         """Names that may stand in a file without being new."""
         ignored = {name for name, feature in self.features.items() if feature.kind == "ignore"}

@@ -31,6 +31,11 @@ _CSV = (".csv", ".tsv", ".txt")
 _DELIMITERS = (",", ";", "\t", "|")
 #: A header is shorter than this.
 _BLOCK_BYTES = 1 << 20
+#: What DuckDB says of a broken row: its number, its text (it may run over lines), what is wrong.
+_CSV_ERROR = re.compile(
+    r"CSV Error on Line: (?P<line>\d+)\s+Original Line: (?P<text>.*?)\n(?P<what>[^\n]+)\n+Possible",
+    re.DOTALL,
+)
 
 
 def kind_of(path: str) -> str:
@@ -87,8 +92,10 @@ def open_source(
         with open(local, "rb") as file:  # DuckDB says of an unreadable file that it is not there
             if not file.read(1):
                 raise DataError(f"{path}: is empty (0 bytes). Copy it again, or remove it.")
-        read = _parquet_scan if kind_of(path) == "parquet" else _csv_scan
-        scan, names = read(path, local, plan)
+        if kind_of(path) == "parquet":
+            scan, names = _parquet_scan(path, local)
+        else:
+            scan, names = _csv_scan(path, local, plan)
     except PermissionError as error:
         raise DataError(
             f"{path}: no permission to read it. Give it to this user (chmod u+r)."
@@ -118,22 +125,18 @@ def open_source(
 def read_error(path: str, error: Exception) -> DataError:
     """A DuckDB reading error in words that name file, line and remedy."""
     message = str(error)
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    first = lines[0] if lines else type(error).__name__
-    where = first.split("CSV Error on Line: ")[-1] if "CSV Error on Line: " in first else None
-    if "not utf-8 encoded" in message:
+    first = (message.strip().partition("\n")[0] or type(error).__name__)[:300]
+    if row := _CSV_ERROR.search(message):
+        where = f"{path}, line {row['line']}"
+        if "not utf-8 encoded" in row["what"]:
+            return DataError(
+                f"{where}: is not UTF-8 text. Convert it, or set data.csv.encoding (for example "
+                '"latin-1").'
+            )
+        what = row["what"].replace("Expected Number of Columns", "expected columns")
         return DataError(
-            f"{path}, line {where}: is not UTF-8 text. Convert it, or set data.csv.encoding "
-            '(for example "latin-1").'
-        )
-    if where:
-        detail = next((line for line in lines if line.startswith("Expected Number")), "")
-        original = next((line for line in lines if line.startswith("Original Line")), "")
-        what = detail.replace("Expected Number of Columns", "expected columns") or first
-        return DataError(
-            f"{path}, line {where}: the row is broken ({what.strip()}; "
-            f"{shorten(original.removeprefix('Original Line: '))}). The file may be cut off or "
-            "quoted wrongly; copy it again or mend the line."
+            f"{where}: the row is broken ({what.rstrip('.')}; {shorten(row['text'])}). The file "
+            "may be cut off or quoted wrongly; copy it again or mend the line."
         )
     if kind_of(path) == "parquet":
         return DataError(
@@ -175,7 +178,7 @@ def _scanned(local: str) -> str:
     return sql.text(re.sub(r"([*?\[])", r"[\1]", local))
 
 
-def _parquet_scan(path: str, local: str, plan: IngestPlan) -> tuple[str, list[str]]:
+def _parquet_scan(path: str, local: str) -> tuple[str, list[str]]:
     """The scan of a Parquet file, and its column names as they stand in the file."""
     try:
         # DuckDB would call the second of two equal names `name_1`.

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import sql
-from pipeline.errors import HeadraceError
+from pipeline.errors import ConfigError, Fault, HeadraceError, shorten
 from pipeline.ingest import reader
 from pipeline.ingest.encode import ARROW_TYPES, ExampleWriter, to_lists
 from pipeline.ingest.plan import IngestPlan, Shard, ShardReport
@@ -21,6 +21,8 @@ from pipeline.spans import Window
 #: Rows held at once. Large enough that per-batch work vanishes, small enough (some tens of
 #: megabytes at a hundred columns) that memory does not depend on the file.
 BATCH_ROWS = 50_000
+
+_LARGEST_FLOAT = float(np.finfo(np.float32).max)
 
 QUARANTINE_COLUMNS = ("quarantine_reason", "quarantine_row", "quarantine_source")
 
@@ -36,16 +38,16 @@ def ingest(shard: Shard, plan: IngestPlan, output: str) -> ShardReport:
     try:
         with sql.connect() as connection, reader.localized(shard.path) as local:
             types, report.new_columns = reader.open_source(connection, shard.path, local, plan)
+            reader.verify(shard.path, local)
             _judge(connection, types, shard, plan)
-            try:
-                for batch in _batches(connection):
-                    _write(batch, shard, plan, output, writers, report)
-            except duckdb.Error as error:
-                raise reader.read_error(shard.path, error) from error
+            for batch in _batches(connection, shard, plan):
+                _write(batch, shard, plan, output, writers, report)
         for writer in writers.values():
             writer.close()
     except HeadraceError as error:
-        report.error, report.exit_code = str(error), error.exit_code
+        for writer in writers.values():
+            writer.discard()
+        report = ShardReport(shard.path, shard.span, error=str(error), exit_code=error.exit_code)
     return report
 
 
@@ -58,7 +60,10 @@ def split_file(output: str, split: str, shard: Shard) -> str:
 def _judge(
     connection: duckdb.DuckDBPyConnection, types: dict[str, str], shard: Shard, plan: IngestPlan
 ) -> None:
-    """Creates the view `judged`: typed columns, `__label`, `__reason`, `__eval`, `__row`."""
+    """Creates the view `judged`: typed columns, `__label`, `__reason`, `__eval`, `__row`.
+
+    In between stands `typed`, which the label expression and the rules see.
+    """
     columns = plan.columns()
     exprs, broken = [], {}
     for name, kind in columns.items():
@@ -74,18 +79,19 @@ def _judge(
     connection.execute(
         "CREATE OR REPLACE TEMP VIEW typed AS SELECT "
         + ", ".join([*exprs, *rest, f"{sql.reasons(broken)} AS __type"])
-        + ", source AS __raw, row_number() OVER () AS __number FROM source"
+        + ", __file AS __raw, row_number() OVER () AS __number FROM source AS __file"
     )
-    sql.check_expression(connection, "label.expression", plan.label.expression, "typed")
-    for name, rule in plan.rules.items():
-        sql.check_expression(connection, f"quarantine.rules.{name}", rule, "typed")
+    for key, expression in plan.expressions().items():
+        sql.check_expression(connection, key, expression, "typed", shard.path)
 
-    label = f"TRY_CAST(({plan.label.expression}) AS DOUBLE)"
+    said = f"SELECT *, ({plan.label.expression}\n) AS __said FROM typed"
+    labelled = f"SELECT *, TRY_CAST(__said AS DOUBLE) AS __label FROM ({said})"
     rules = {"type": "__type <> ''"} if broken else {}
-    rules["label is missing"] = "__label IS NULL"
-    rules["label is not 0 or 1"] = "__label NOT IN (0, 1)"
+    rules["label is missing"] = "__said IS NULL"
+    rules["label is not 0 or 1"] = "__said IS NOT NULL AND coalesce(__label NOT IN (0, 1), true)"
     rules |= {
-        f"not finite: {name}": f"isinf({sql.quote(name)})"
+        # Examples hold 32 bits, in which a larger number would be infinite.
+        f"not finite: {name}": f"abs({sql.quote(name)}) > {_LARGEST_FLOAT}"
         for name, kind in columns.items()
         if kind == "float"
     }
@@ -103,8 +109,8 @@ def _judge(
         CREATE OR REPLACE TEMP VIEW judged AS
         SELECT *,
           CASE WHEN __reason <> '' THEN CAST(to_json(__raw) AS VARCHAR) END AS __row,
-          {evaluated if shard.split is None else "false"} AS __eval
-        FROM (SELECT *, {_joined(rules)} AS __reason FROM (SELECT *, {label} AS __label FROM typed))
+          coalesce({evaluated if shard.split is None else "false"}, false) AS __eval
+        FROM (SELECT *, {_joined(rules)} AS __reason FROM ({labelled}))
         """
     )
 
@@ -119,9 +125,31 @@ def _joined(rules: dict[str, str]) -> str:
     return f"CASE WHEN __type <> '' THEN __type ELSE {named} END"
 
 
-def _batches(connection: duckdb.DuckDBPyConnection) -> Iterator[pa.RecordBatch]:
-    relation = connection.sql("SELECT * EXCLUDE (__raw, __type) FROM judged")
-    yield from relation.to_arrow_reader(BATCH_ROWS)
+def _batches(
+    connection: duckdb.DuckDBPyConnection, shard: Shard, plan: IngestPlan
+) -> Iterator[pa.RecordBatch]:
+    relation = connection.sql("SELECT * EXCLUDE (__raw, __type, __said) FROM judged")
+    try:
+        yield from relation.to_arrow_reader(BATCH_ROWS)
+    except (duckdb.Error, pa.ArrowException, OSError) as error:  # pyarrow wraps DuckDB's in these
+        raise _blame(connection, shard, plan, error) from error
+
+
+def _blame(
+    connection: duckdb.DuckDBPyConnection, shard: Shard, plan: IngestPlan, error: Exception
+) -> HeadraceError:
+    """What an error while rows are read is due to: the file, or an expression."""
+    try:
+        connection.execute("SELECT bit_xor(hash(COLUMNS(*))) FROM source").fetchall()
+    except duckdb.Error as of_file:
+        return reader.read_error(shard.path, of_file)
+    for key, expression in plan.expressions().items():
+        problem = sql.run_time_problem(connection, expression, "typed")
+        if problem:
+            rule = f"cannot be computed for a row: {problem}"
+            hint = "Give the column its type in [features] or [label.leaks], or use TRY_CAST."
+            return ConfigError(shard.path, [Fault(key, shorten(expression), rule, hint)])
+    return reader.read_error(shard.path, error)
 
 
 def _write(
@@ -207,7 +235,8 @@ def time_cutoff(window: Window, plan: IngestPlan) -> int | None:
             for path in item.paths:
                 with reader.localized(path) as local:
                     types, _ = reader.open_source(connection, path, local, plan)
-                    moment = sql.typed(plan.time_column, "timestamp", types[plan.time_column])
+                    source = types.get(plan.time_column, '"NULL"')
+                    moment = sql.typed(plan.time_column, "timestamp", source)
                     try:
                         connection.execute(f"INSERT INTO times SELECT {moment} FROM source")
                     except duckdb.Error as error:

@@ -60,7 +60,8 @@ class Ingested:
         Rows that were quarantined wholesale are the data gate's to judge, not an error here.
 
         Raises:
-            DataError: a span without a row, or a split whose label has one class only.
+            DataError: a span without a row, data without spans too small to be split, or a split
+                whose label has one class only.
         """
         for label, span in self.spans.items():
             if span.kept + span.quarantined == 0:
@@ -68,8 +69,14 @@ class Ingested:
                     f"span {label} holds no rows. Copy it again, or remove it and set "
                     'window.gap = "skip".'
                 )
+        kept = sum(span.kept for span in self.spans.values())
         for split in ("train", "eval"):
             rows, positives = self.rows[split], self.positives[split]
+            if len(self.spans) == 1 and kept and not rows:
+                raise DataError(
+                    f"window.holdout: none of the {kept:,} good row(s) is left for the {split} "
+                    "split. Give it more data, or change the share."
+                )
             if rows and positives in (0, rows):
                 only = 1 if positives else 0
                 what = "row has" if rows == 1 else "rows have"

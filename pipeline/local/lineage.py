@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from google.protobuf import json_format
+from google.protobuf.message import Message
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
@@ -109,4 +111,9 @@ def _node(store: metadata_store.MetadataStore, execution: mlmd.Execution) -> dic
 
 
 def _plain(properties: Any) -> dict[str, Any]:
-    return {key: getattr(value, value.WhichOneof("value")) for key, value in properties.items()}
+    plain = {}
+    for key, value in properties.items():
+        kind = value.WhichOneof("value")
+        found = getattr(value, kind)
+        plain[key] = json_format.MessageToDict(found) if isinstance(found, Message) else found
+    return plain

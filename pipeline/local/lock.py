@@ -69,5 +69,5 @@ def _holder(path: str) -> str:
             holder = json.load(file)
         started = time.strftime("%H:%M:%S", time.localtime(holder["started"]))
         return f"run {holder['run_id']} (process {holder['pid']}, since {started})"
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return "another run"

@@ -49,8 +49,7 @@ def nodes_of_run(store: metadata_store.MetadataStore, run_id: str) -> dict[str, 
     if context is None:
         return {}
     outcomes = {}
-    # A first run on new data executes some nodes twice; the later execution counts.
-    for execution in sorted(store.get_executions_by_context(context.id), key=lambda e: e.id):
+    for execution in store.get_executions_by_context(context.id):
         names = [c.name for c in store.get_contexts_by_execution(execution.id) if c.type == "node"]
         node = names[0].split(".", 1)[-1] if names else execution.name
         outcomes[node] = NodeOutcome(execution.last_known_state, outputs(store, execution.id))

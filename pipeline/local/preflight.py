@@ -7,10 +7,11 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from pipeline import files, spans
 from pipeline.config import Config
-from pipeline.errors import DataError, HeadraceError, RunError
+from pipeline.errors import ConfigError, DataError, HeadraceError, RunError
 from pipeline.ingest import shard as shard_work
 from pipeline.ingest.plan import IngestPlan, Shard, shards
 from pipeline.local.places import Places
@@ -55,7 +56,7 @@ def check_metadata(places: Places) -> None:
     if not os.path.exists(places.metadata):
         return
     try:
-        with sqlite3.connect(f"file:{places.metadata}?mode=ro", uri=True) as connection:
+        with sqlite3.connect(f"{Path(places.metadata).as_uri()}?mode=ro", uri=True) as connection:
             (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.Error as error:
         answer = str(error)
@@ -89,7 +90,9 @@ def check_data(config: Config, span: str | None) -> tuple[spans.Window, str]:
     with ThreadPoolExecutor(max_workers=4) as pool:
         faults = [fault for fault in pool.map(lambda s: _fault(s, plan), local) if fault]
     if faults:
-        messages = list(dict.fromkeys(map(str, faults)))
+        # One expression is at fault in every file in the same way: told once, of the first.
+        told = {tuple(f.faults) if isinstance(f, ConfigError) else str(f): f for f in faults[::-1]}
+        messages = [str(fault) for fault in reversed(told.values())]
         more = [f"… and {len(messages) - 5} more like these"] if len(messages) > 5 else []
         error = DataError("\n".join(messages[:5] + more))
         error.exit_code = faults[0].exit_code

@@ -91,7 +91,7 @@ def _up_to_date(config: Config, window: Window, fingerprint: str) -> int | None:
         "span": window.newest.label,
         "data_fingerprint": fingerprint,
         "config_sha256": config.digest(),
-        "schema_sha256": files.sha256(config.data.schema_file),
+        "schema_sha256": schema_file.digest(config.data.schema_file),
         "code_sha256": provenance.code_digest("models", "pipeline"),
     }
     try:

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -167,7 +167,7 @@ def csv_project(tmp_path: Path) -> Project:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project after its first run. Tests must leave it as it is; see `copy_of`."""
+    """A project after its first run. Tests must leave it as it is; see `changeable`."""
     made = make(tmp_path_factory.mktemp("trained") / "project")
     outcome = made.run()
     assert outcome.code == 0, outcome.out + outcome.err
@@ -175,12 +175,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture
-def copy_of(tmp_path: Path) -> Callable[[Project], Project]:
-    """Copies a project to where a test may change it; its paths are relative, its history not."""
+def changeable(trained: Project, tmp_path: Path) -> Iterator[Project]:
+    """The trained project, to be changed at will; it is put back afterwards.
 
-    def copy(project: Project) -> Project:
-        target = tmp_path / "copy"
-        shutil.copytree(project.path, target)
-        return Project(target)
-
-    return copy
+    Not a copy elsewhere: paths are part of the cache key, as in real life.
+    """
+    backup = tmp_path / "backup"
+    shutil.copytree(trained.path, backup)
+    yield Project(trained.path)
+    shutil.rmtree(trained.path)
+    shutil.move(backup, trained.path)

@@ -35,34 +35,33 @@ _BREAKS = {
 
 
 @pytest.mark.parametrize("case", _BREAKS)
-def test_the_gate_closes_and_says_why(trained, copy_of, case: str) -> None:
+def test_the_gate_closes_and_says_why(changeable, case: str) -> None:
     query, fragments = _BREAKS[case]
-    project = copy_of(trained)
-    project.write(query, "2019-12", "FORMAT parquet")
-    blocked = project.run()
+    changeable.write(query, "2019-12", "FORMAT parquet")
+    blocked = changeable.run()
     assert blocked.code == 3, blocked.out + blocked.err
     result = blocked.result
     assert result["status"] == "blocked" and not result["gates"]["data"]["passed"]
     for fragment in fragments:
         assert fragment in result["message"], result["message"]
     assert "Trainer" not in result["seconds"] or result["seconds"]["Trainer"] < 1
-    assert project.versions() == [1]
+    assert changeable.versions() == [1]
 
 
-def test_one_class_only_is_an_error(trained, copy_of) -> None:
-    project = copy_of(trained)
-    project.configure(lambda text: text.replace("tip_amount > 0.2 * fare_amount", "fare_amount>0"))
-    failed = project.run()
+def test_one_class_only_is_an_error(changeable) -> None:
+    changeable.configure(
+        lambda text: text.replace("tip_amount > 0.2 * fare_amount", "fare_amount>0")
+    )
+    failed = changeable.run()
     assert failed.code == 1
     assert "label.expression" in failed.result["message"]
     assert "both classes" in failed.result["message"]
-    assert project.versions() == [1]
+    assert changeable.versions() == [1]
 
 
-def test_a_warning_lets_the_run_pass_and_is_shown(trained, copy_of) -> None:
-    project = copy_of(trained)
-    project.write("SELECT *, 1 AS airport_fee FROM trips", "2019-12", "FORMAT parquet")
-    project.configure(lambda text: text + '\n[gates]\nnew_column = "warn"\n')
-    passed = project.headrace("run")
+def test_a_warning_lets_the_run_pass_and_is_shown(changeable) -> None:
+    changeable.write("SELECT *, 1 AS airport_fee FROM trips", "2019-12", "FORMAT parquet")
+    changeable.configure(lambda text: text + '\n[gates]\nnew_column = "warn"\n')
+    passed = changeable.headrace("run")
     assert passed.code in (0, 4), passed.out + passed.err
     assert "warning: new_column airport_fee" in passed.out
