@@ -48,8 +48,8 @@ lock: ## resolve the exact versions anew, from setup.py
 	@sh bootstrap/ensure.sh lock
 
 clean: ## remove what runs and tools left, keep the environment
-	@rm -rf runs build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf runs build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -path ./.venv -prune -o -path ./.bootstrap -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean ## remove the environment too
-	@rm -rf .venv .bootstrap *.egg-info
+	@rm -rf .venv .bootstrap

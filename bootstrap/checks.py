@@ -20,7 +20,7 @@ PYTHONS = ((3, 11), (3, 12), (3, 13))
 #: installer refuses them below that, though the symbols they use end at 2.38.
 GLIBC_NEEDED = (2, 39)
 
-CONTAINER = "build the container image instead (README.md, Dockerfile)"
+CONTAINER = "run it in a container of Debian 13 for x86-64 instead"
 
 GIB = 1 << 30
 #: Measured: 3.0 GiB of packages, 0.6 GiB of bytecode and 0.2 GiB while unpacking.

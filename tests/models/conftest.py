@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -131,23 +131,23 @@ def analyze(features: Features, path: Path, output: Path) -> None:
         graph = data | tft_beam.AnalyzeDataset(lambda inputs: preprocessing_fn(inputs, config))
         _ = graph | tft_beam.WriteTransformFn(str(output))
     # Done by the TFX component in production.
-    metadata_io.write_metadata(
-        dataset_metadata.DatasetMetadata(schema), str(output / "metadata")
-    )
+    metadata_io.write_metadata(dataset_metadata.DatasetMetadata(schema), str(output / "metadata"))
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What one run left behind."""
+    """What one run left behind; `rows` are those of `evaluation`."""
 
     features: Features
     train: Path
     evaluation: Path
     graph: Path
     model: Path
+    keras_model: Any
+    train_rows: list[Row]
     rows: list[Row]
 
-    def arguments(self, model: Path, **changes: Any) -> SimpleNamespace:
+    def arguments(self, model: Path) -> SimpleNamespace:
         """TFX's FnArgs, as far as `run_fn` reads them."""
         training = TrainingConfig(epochs=3, batch_size=128, learning_rate=0.02)
         settings = {
@@ -157,7 +157,7 @@ class Trained:
             "label": LABEL,
         }
         return SimpleNamespace(
-            train_files=[str(changes.get("train", self.train))],
+            train_files=[str(self.train)],
             eval_files=[str(self.evaluation)],
             transform_graph_path=str(self.graph),
             serving_model_dir=str(model),
@@ -171,27 +171,27 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     from models.training import run_fn
 
     folder = tmp_path_factory.mktemp("trained")
-    held_back = rows(200, seed=2)
     result = Trained(
         features=FEATURES,
         train=folder / "train.gz",
         evaluation=folder / "eval.gz",
         graph=folder / "graph",
         model=folder / "model",
-        rows=held_back,
+        keras_model=None,
+        train_rows=rows(3000, seed=1),
+        rows=rows(200, seed=2),
     )
-    write(result.train, rows(3000, seed=1))
-    write(result.evaluation, held_back)
+    write(result.train, result.train_rows)
+    write(result.evaluation, result.rows)
     analyze(FEATURES, result.train, result.graph)
-    run_fn(result.arguments(result.model))
-    return result
+    return replace(result, keras_model=run_fn(result.arguments(result.model)))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def to_example() -> Any:
     return example
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_examples() -> Any:
     return write

@@ -2,11 +2,14 @@
 
 import copy
 import csv
+import ctypes
 import dataclasses
 import datetime as dt
 import io
+import subprocess
+import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +200,34 @@ def _expected() -> Any:
 @pytest.fixture
 def examples_of() -> Any:
     return read_split
+
+
+_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 24, 1, 2
+
+
+def _obey_permissions() -> None:
+    """Makes the program that is executed next obey file permissions, run by root or not."""
+    libc = ctypes.CDLL(None)
+    for capability in (_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH):
+        libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+
+
+@pytest.fixture
+def as_user(root: Path) -> Callable[..., str]:
+    """Runs a Python program that may not read or write what permissions forbid; its output."""
+
+    def run(program: str, *arguments: object, stdin: str = "") -> str:
+        return subprocess.run(
+            [sys.executable, "-c", program, *map(str, arguments)],
+            input=stdin,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=root,
+            preexec_fn=_obey_permissions,  # noqa: PLW1509 - it takes no lock
+            check=True,
+        ).stdout
+
+    return run
 
 
 @pytest.fixture

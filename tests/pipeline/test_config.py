@@ -281,7 +281,7 @@ def test_expressions_that_do_not_parse(bench: Any, expression: str) -> None:
     assert list(faults_of(bench, label={"expression": expression})) == ["label.expression"]
 
 
-# --- what is kept of it --------------------------------------------------------------------
+# --- what is kept of it ------------------------------------------------------------------
 
 
 def test_a_configuration_cannot_be_changed(bench: Any) -> None:

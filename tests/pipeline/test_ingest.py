@@ -313,7 +313,7 @@ def test_the_label_may_use_columns_that_are_not_features(bench: Any) -> None:
             assert "survived" not in made.kept[0]
 
 
-# --- quarantine ----------------------------------------------------------------------------
+# --- quarantine --------------------------------------------------------------------------
 
 
 def refusals(made: Any) -> dict[int, str]:
@@ -431,7 +431,7 @@ def test_rows_are_numbered_through_all_batches(bench: Any, monkeypatch: pytest.M
         assert [example["distance"] for example in made.kept] == [[1.5 + n] for n in kept]
 
 
-# --- the split -----------------------------------------------------------------------------
+# --- the split ---------------------------------------------------------------------------
 
 
 def test_rows_go_where_their_span_belongs(bench: Any) -> None:
@@ -509,7 +509,7 @@ def test_rows_in_are_rows_out(bench: Any, fares: list[float | None], holdout: fl
     assert made.report.rows["quarantine"] == len(bad)
 
 
-# --- files ---------------------------------------------------------------------------------
+# --- files -------------------------------------------------------------------------------
 
 
 def test_files_are_whole_or_not_there(bench: Any) -> None:
@@ -541,7 +541,7 @@ def test_an_empty_split_is_a_file_without_records(bench: Any, examples_of: Any) 
     assert examples_of(bench.folder, "eval") == []
 
 
-# --- what is reported ------------------------------------------------------------------------
+# --- what is reported --------------------------------------------------------------------
 
 
 def test_a_plan_and_a_report_survive_the_way_to_another_machine(bench: Any) -> None:

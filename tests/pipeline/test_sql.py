@@ -39,7 +39,7 @@ def seconds(moment: dt.datetime) -> int:
     return math.floor((moment - dt.datetime(1970, 1, 1)).total_seconds())
 
 
-# --- to float --------------------------------------------------------------------------------
+# --- to float ----------------------------------------------------------------------------
 
 
 @given(st.lists(st.none() | st.floats(), min_size=1))
@@ -78,7 +78,7 @@ def test_infinity_is_kept_apart_from_missing() -> None:
     assert values_of(["inf", "-Infinity"], pa.string(), "float") == [math.inf, -math.inf]
 
 
-# --- to int ----------------------------------------------------------------------------------
+# --- to int ------------------------------------------------------------------------------
 
 
 @given(st.lists(st.none() | INT64, min_size=1))
@@ -132,7 +132,7 @@ def test_every_width_of_integer(arrow: pa.DataType) -> None:
         assert values_of([0, 7, None], arrow, kind) == [0, 7, None]
 
 
-# --- to timestamp ----------------------------------------------------------------------------
+# --- to timestamp ------------------------------------------------------------------------
 
 
 @given(st.lists(st.none() | MOMENTS, min_size=1), st.sampled_from(["s", "ms", "us", "ns"]))
@@ -194,7 +194,7 @@ def test_a_moment_is_no_number(kind: str) -> None:
     assert convert([moment.date()], pa.date32(), kind) == [(None, True)]
 
 
-# --- to string -------------------------------------------------------------------------------
+# --- to string ---------------------------------------------------------------------------
 
 
 @given(st.lists(st.none() | st.text(st.characters(exclude_categories=["Cs"])), min_size=1))
@@ -215,7 +215,7 @@ def test_bytes_that_are_text_are_text_and_others_are_refused() -> None:
     assert made[3] == (None, False)
 
 
-# --- columns without values, columns of strange types -------------------------------------------
+# --- columns without values, columns of strange types ------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["float", "int", "timestamp", "string"])
@@ -240,7 +240,7 @@ def test_a_value_of_a_strange_type_is_refused_not_an_error(
     assert convert([value], arrow, kind) == [(None, True)]
 
 
-# --- names -----------------------------------------------------------------------------------
+# --- names -------------------------------------------------------------------------------
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 
@@ -258,7 +258,7 @@ def test_any_text_may_be_a_literal(text: str) -> None:
     assert DATABASE.execute(f"SELECT {sql.text(text)}").fetchall() == [(text,)]
 
 
-# --- reasons ---------------------------------------------------------------------------------
+# --- reasons -----------------------------------------------------------------------------
 
 
 def reasons(rules: dict[str, str], value: Any) -> str:
@@ -284,7 +284,7 @@ def test_the_separator_in_a_name_does_not_make_two_reasons() -> None:
     assert reasons({"a;b": "true", "c": "true"}, 1) == "a,b;c"
 
 
-# --- expressions -----------------------------------------------------------------------------
+# --- expressions -------------------------------------------------------------------------
 
 
 @pytest.fixture
