@@ -47,7 +47,6 @@ def run_fn(fn_args: Any) -> keras.Model:
     config = TrainingConfig.model_validate_json(settings["training"])
     label = settings["label"]
 
-    keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
     transformed = tft.TFTransformOutput(fn_args.transform_graph_path)
     transformer = table.Transformer(transformed, features)
@@ -56,6 +55,7 @@ def run_fn(fn_args: Any) -> keras.Model:
             fn_args.train_files, transformer, features, label, Path(folder)
         )
         check_labels(labels, label)
+        keras.utils.set_random_seed(config.seed)
         model = build_model(model_config, features, transformed)
         record = fit(model, columns, labels, config, log_dir=fn_args.model_run_dir)
     signatures.export(

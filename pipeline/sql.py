@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import re
 from collections.abc import Mapping
@@ -34,12 +35,16 @@ def text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
+@functools.cache
+def _parser() -> duckdb.DuckDBPyConnection:
+    return connect()  # opening one takes as long as all of a configuration's other checks
+
+
 def syntax_problem(expression: str) -> str | None:
     """What is wrong with the syntax of one expression, or None."""
-    with connect() as connection:
-        (answer,) = connection.execute(
-            "SELECT json_serialize_sql(?)", [f"SELECT ({expression}\n)"]
-        ).fetchone() or ("{}",)
+    (answer,) = _parser().execute(
+        "SELECT json_serialize_sql(?)", [f"SELECT ({expression}\n)"]
+    ).fetchone() or ("{}",)
     parsed = json.loads(answer)
     if parsed.get("error"):
         return str(parsed.get("error_message", "does not parse")).split("\n")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -56,7 +57,9 @@ def check_metadata(places: Places) -> None:
     if not os.path.exists(places.metadata):
         return
     try:
-        with sqlite3.connect(f"{Path(places.metadata).as_uri()}?mode=ro", uri=True) as connection:
+        # Not read-only: after a killed run SQLite must first roll its journal back.
+        database = f"{Path(places.metadata).as_uri()}?mode=rw"
+        with contextlib.closing(sqlite3.connect(database, uri=True)) as connection:
             (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.Error as error:
         answer = str(error)

@@ -223,7 +223,7 @@ def as_user(root: Path) -> Callable[..., str]:
             stdout=subprocess.PIPE,
             text=True,
             cwd=root,
-            preexec_fn=_obey_permissions,  # noqa: PLW1509 - it takes no lock
+            preexec_fn=_obey_permissions,
             check=True,
         ).stdout
 

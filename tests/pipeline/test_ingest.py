@@ -152,7 +152,7 @@ def test_parquet_types_that_mean_the_same_give_the_same_examples(bench: Any, exp
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_csv_and_parquet_agree_and_no_row_is_lost(bench: Any, data: st.DataObject) -> None:
     """Any values at all: equal content gives equal examples and equal verdicts."""
@@ -491,7 +491,7 @@ def test_without_a_time_column_there_is_no_cutoff(bench: Any) -> None:
     assert shard_work.time_cutoff(Window(files, files), bench.plan()) is None
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     fares=st.lists(st.sampled_from([-1.0, 5.0, 7.0, None, float("nan")]), min_size=1, max_size=30),
     holdout=st.floats(0.05, 0.95),

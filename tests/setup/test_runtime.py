@@ -85,7 +85,7 @@ def test_no_apt_is_said_with_what_is_needed(monkeypatch, tmp_path):
     problem = runtime.obstacle((2, 34))
     assert "glibc here is 2.34" in problem
     assert "2.39" in problem
-    assert "Dockerfile" in problem
+    assert "container" in problem
 
 
 def test_a_distribution_without_a_newer_release_is_said(monkeypatch):
