@@ -6,7 +6,8 @@ Each rule takes the sections that are valid in themselves, so that all faults ar
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from models.config import Elapsed, Features, Timestamp, raw_columns
@@ -32,6 +33,9 @@ def faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
             yield from _expression(f"quarantine.rules.{rule}", expression)
     if features is None:
         return
+    yield from _names("features", raw_columns(features))
+    if label:
+        yield from _names("label.leaks", label.leaks)
     if not raw_columns(features):
         yield Fault("features", "", "names no column that the model could use", "Add one.")
     yield from _elapsed(features)
@@ -42,6 +46,19 @@ def faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
         yield from _label(label, features)
     if evaluation:
         yield from _slices(evaluation, {*raw_columns(features), *(label.leaks if label else ())})
+
+
+def _names(section: str, names: Iterable[str]) -> Iterator[Fault]:
+    """Names become names of tensors and of signature inputs, which allow no more than this."""
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower() or "column"
+            yield Fault(
+                f"{section}.{name}",
+                "",
+                "may hold only letters, digits and _ (it becomes the name of a model's input)",
+                f'Add {name!r} = "{plain}" to [data.rename] and call it {plain} here.',
+            )
 
 
 def _pattern(data: DataConfig) -> Iterator[Fault]:

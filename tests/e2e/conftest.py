@@ -165,11 +165,25 @@ def csv_project(tmp_path: Path) -> Project:
     return make(tmp_path / "project", form="csv")
 
 
+@pytest.fixture
+def bare_project(tmp_path: Path) -> Project:
+    """A folder without anything in it."""
+    return Project(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project after its first run. Tests must leave it as it is; see `changeable`."""
     made = make(tmp_path_factory.mktemp("trained") / "project")
-    outcome = made.run()
+    # Runs under a guard that refuses, and notes, any connection to another machine.
+    guarded = Project(
+        made.path,
+        {
+            "PYTHONPATH": f"{Path(__file__).parent / 'guard'}{os.pathsep}{ROOT}",
+            "HEADRACE_GUARD": str(made.path / "network.txt"),
+        },
+    )
+    outcome = guarded.run()
     assert outcome.code == 0, outcome.out + outcome.err
     return made
 

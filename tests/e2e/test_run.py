@@ -61,6 +61,23 @@ def test_the_first_run_pushes_version_1_and_every_node_completed(trained) -> Non
     assert json.loads((stored / "config.json").read_text())["name"] == "trips"
 
 
+def test_nothing_reached_for_the_network(trained) -> None:
+    notes = trained.path / "network.txt"
+    assert not notes.exists(), notes.read_text()
+
+
+def test_the_terminal_stays_clean_and_the_noise_is_in_the_log(changeable) -> None:
+    changeable.configure(lambda text: text.replace("auc_min = 0.6", "auc_min = 0.61"))
+    done = changeable.headrace("run")
+    assert done.code == 0, done.out + done.err
+    for noise in ("WARNING", "I0000", "oneDNN", "INFO", "tensorflow/"):
+        assert noise not in done.out + done.err
+    for shown in ("Trainer", "Evaluator", "loading TensorFlow"):
+        assert shown in done.err
+    for shown in ("trained on", "quarantined", "auc", "champion", "next: headrace"):
+        assert shown in done.out
+
+
 def test_the_inferred_schema_hides_the_label_and_leaks_from_serving(trained) -> None:
     from pipeline import schema_file
 
