@@ -35,17 +35,23 @@ def _ordered(clip: tuple[float, float]) -> tuple[float, float]:
 Clip = Annotated[tuple[float, float], AfterValidator(_ordered)]
 
 
+Scale = Literal["quantile", "linear", "log"]
+
+
 class Numeric(Section):
     """A number. Missing is its own signal: the model sees "missing", not a made-up value.
 
-    There is no scaling to choose: the model sees where the value lies between the training
-    window's quantiles, which comes out the same for the value, its logarithm and its z-score.
+    The model sees where a value lies between edges learnt from the training window.
 
     Attributes:
+        scale: where the edges are: at the window's quantiles (each interval holds as many rows),
+            or evenly spaced between the outermost of them, in the value or in its signed
+            logarithm, sign(x) log(1 + |x|).
         clip: values are clamped to this closed interval first.
     """
 
     kind: Literal["numeric"]
+    scale: Scale = "quantile"
     clip: Clip | None = None
 
 
@@ -102,6 +108,7 @@ class Elapsed(Section):
     start: str
     end: str
     unit: Literal["seconds", "minutes", "hours", "days"] = "minutes"
+    scale: Scale = "quantile"
     clip: Clip | None = None
 
 

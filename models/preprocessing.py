@@ -33,6 +33,7 @@ from models.config import (
     HighCardinality,
     Numeric,
     RawType,
+    Scale,
     Text,
     Timestamp,
     features_from_json,
@@ -82,7 +83,8 @@ def preprocessing_fn(
     raw = {name: _dense(inputs[name], kind) for name, kind in raw_columns(features).items()}
     outputs: dict[str, tf.Tensor] = {}
     if numbers := _numbers(features, raw):
-        outputs[NUMERIC] = _between_quantiles(list(numbers.values()), _clips(features, numbers))
+        values = tf.stack(list(numbers.values()), axis=1)
+        outputs[NUMERIC] = _between_edges(values, _clips(features, numbers), _scales(features))
     if categories := _categories(features, raw):
         outputs[CATEGORICAL] = tf.stack(list(categories.values()), axis=1)
     for name, feature in features.items():
@@ -183,17 +185,22 @@ def _clips(features: Features, names: Mapping[str, tf.Tensor]) -> tf.Tensor:
     return tf.constant(np.transpose(bounds), tf.float32)
 
 
-def _between_quantiles(columns: list[tf.Tensor], clips: tf.Tensor) -> tf.Tensor:
-    """[batch] each → [batch, numbers]: edges passed, and the way to the next as a fraction.
+def _scales(features: Features) -> list[Scale]:
+    """How each number's edges are spaced, in the order of `numeric_names`."""
+    chosen = [features.get(name) for name in numeric_names(features)]
+    return [f.scale if isinstance(f, Numeric | Elapsed) else "quantile" for f in chosen]
+
+
+def _between_edges(values: tf.Tensor, clips: tf.Tensor, scales: list[Scale]) -> tf.Tensor:
+    """[batch, numbers] in and out: edges passed, and the way to the next as a fraction.
 
     Values beyond the outermost edges, infinite ones too, count as lying on them. Where edges
     coincide (a value that many rows share) the result jumps by as many bins.
     """
-    values = tf.clip_by_value(tf.stack(columns), clips[0][:, None], clips[1][:, None])
-    edges = tf.stack(
-        [_quantiles(tf.boolean_mask(row, tf.math.is_finite(row))) for row in tf.unstack(values)]
-    )
-    inside = tf.clip_by_value(values, edges[:, :1], edges[:, -1:])
+    values = tf.clip_by_value(values, clips[0], clips[1])
+    edges = _edges(values, scales)
+    columns = tf.transpose(values)
+    inside = tf.clip_by_value(columns, edges[:, :1], edges[:, -1:])
     passed = tf.searchsorted(edges, inside, side="right")
     upper = tf.minimum(passed, BINS)
     low = tf.gather(edges, tf.maximum(upper - 1, 0), batch_dims=1)
@@ -201,13 +208,41 @@ def _between_quantiles(columns: list[tf.Tensor], clips: tf.Tensor) -> tf.Tensor:
     # `passed` counts edges, of which the first opens bin 0.
     position = tf.cast(upper - 1, tf.float32) + tf.math.divide_no_nan(inside - low, high - low)
     position = tf.where(passed > BINS, float(BINS), position)
-    return tf.transpose(tf.where(tf.math.is_nan(values), MISSING_FLOAT, position))
+    return tf.transpose(tf.where(tf.math.is_nan(columns), MISSING_FLOAT, position))
 
 
-def _quantiles(values: tf.Tensor) -> tf.Tensor:
-    """BINS + 1 edges, rising; zeros if there are no values."""
-    quantiles = tft.quantiles(values, _QUANTILES, epsilon=_RANK_ERROR)
-    return tf.gather(tf.reshape(quantiles, [-1]), _EDGES)
+def _edges(values: tf.Tensor, scales: list[Scale]) -> tf.Tensor:
+    """[numbers, BINS + 1], each row rising; zeros for a number without a value.
+
+    One analyzer does for all numbers: an analyzer costs more Beam stages than rows. It passes NaN
+    over. A row of zeros that weighs next to nothing is added to each batch, because a number that
+    is missing throughout would otherwise have no quantiles at all.
+    """
+    finite = tf.where(tf.math.is_finite(values), values, MISSING_FLOAT)
+    rows = tf.concat([finite, tf.zeros([1, len(scales)])], axis=0)
+    weights = tf.concat([tf.ones_like(finite[:, 0]), [1e-6]], axis=0)
+    quantiles = tft.quantiles(
+        rows, _QUANTILES, epsilon=_RANK_ERROR, weights=weights, reduce_instance_dims=False
+    )
+    edges = tf.gather(tf.reshape(quantiles, [len(scales), -1]), _EDGES, axis=1)
+    if "linear" in scales:
+        edges = tf.where(_rows_of(scales, "linear"), _evenly(edges), edges)
+    if "log" in scales:
+        powers = tf.sign(edges) * tf.math.log1p(tf.abs(edges))
+        spaced = _evenly(powers)
+        spaced = tf.sign(spaced) * tf.math.expm1(tf.abs(spaced))
+        edges = tf.where(_rows_of(scales, "log"), spaced, edges)
+    return edges
+
+
+def _rows_of(scales: list[Scale], scale: Scale) -> tf.Tensor:
+    return tf.constant([[chosen == scale] for chosen in scales])
+
+
+def _evenly(edges: tf.Tensor) -> tf.Tensor:
+    """Edges evenly spaced between the outermost ones of each row."""
+    way = tf.linspace(0.0, 1.0, BINS + 1)
+    return edges[:, :1] + (edges[:, -1:] - edges[:, :1]) * way
 
 
 def _categories(features: Features, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -65,8 +66,7 @@ def run_fn(fn_args: Any) -> keras.Model:
         fn_args.serving_model_dir,
         warmup_files=fn_args.eval_files,
     )
-    path = Path(fn_args.serving_model_dir) / RECORD_FILE
-    with tf.io.gfile.GFile(str(path), "w") as file:
+    with tf.io.gfile.GFile(os.path.join(fn_args.serving_model_dir, RECORD_FILE), "w") as file:
         file.write(json.dumps(record, indent=2, sort_keys=True))
     return model
 

@@ -22,7 +22,7 @@ def weights(model: Path) -> dict[str, Any]:
     return {
         name: reader.get_tensor(name)
         for name in reader.get_variable_to_dtype_map()
-        if "OBJECT_GRAPH" not in name
+        if name.startswith("variables/")  # Keras lists them again, in an order of chance
     }
 
 

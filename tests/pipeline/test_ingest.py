@@ -263,6 +263,24 @@ def test_columns_may_have_their_official_names(root: Path, bench: Any) -> None:
     assert ours[1] == []
 
 
+def test_a_header_of_other_names_alone_is_understood(bench: Any, expected: Any) -> None:
+    rows = bench.rows()
+    renamed = [{name.upper() + "!": value for name, value in row.items()} for row in rows]
+    path = bench.write_csv("a.csv", renamed, delimiter=";")
+    plan = bench.plan(data={"rename": {name.upper() + "!": name for name in rows[0]}})
+    assert bench.ingest(path, plan).kept == [expected(row) for row in rows]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_name_that_looks_like_a_pattern_is_one_file(
+    bench: Any, expected: Any, ending: str
+) -> None:
+    write = bench.write_csv if ending == "csv" else bench.write_parquet
+    write(f"trips 1.{ending}", bench.rows(3))
+    made = bench.ingest(write(f"trips *.{ending}", bench.rows(2)))
+    assert made.kept == [expected(row) for row in bench.rows(2)]
+
+
 def test_an_optional_column_may_be_absent(bench: Any) -> None:
     rows = [{key: row[key] for key in row if key != "distance"} for row in bench.rows()]
     plan = bench.plan(data={"optional_columns": ["distance"]})

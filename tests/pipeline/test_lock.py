@@ -88,7 +88,10 @@ def test_whoever_waits_is_told_once_and_gets_it_when_the_holder_ends(
     assert "run 20191201-120000-abcd" in told[0]
 
 
-def test_waiting_ends(path: str, hold: Callable[[], subprocess.Popen[str]]) -> None:
+def test_waiting_ends(
+    path: str, hold: Callable[[], subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "_POLL_SECONDS", 0.001)
     hold()
     told: list[str] = []
     with (
