@@ -114,10 +114,8 @@ def show(result: RunResult, console: Console, config_file: str) -> None:
         style = "red" if result.status == "failed" else None
         console.print(result.message, style=style, markup=False, highlight=False)
     if result.rows:
-        table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
         for name, value in summary(result):
-            table.add_row(name, value)
-        console.print(table)
+            console.print(f"{name:<16}{value}", markup=False, highlight=False)
     if result.metrics:
         console.print(_metrics(result))
     for warning in _warnings(result):
