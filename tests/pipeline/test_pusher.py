@@ -21,6 +21,7 @@ from tfx.orchestration.local import local_dag_runner
 from tfx.types import channel, standard_artifacts
 
 import pipeline
+from pipeline import schema_file
 from pipeline.components.provenance import weights_digest
 from pipeline.components.pusher import AtomicPusher, AtomicPusherExecutor
 from pipeline.components.remote_registry import RemoteRegistry
@@ -31,6 +32,7 @@ from serving.registry import Registry
 
 pytestmark = pytest.mark.tfx
 
+SCHEMA = 'feature { name: "fare" type: FLOAT }'
 DECLARED = {"code_sha256": "code", "config_sha256": "config", "git_revision": "abc", "own": 1}
 
 
@@ -218,12 +220,12 @@ def test_the_manifest_tells_of_data_schema_and_metrics(
     examples.set_string_custom_property("rows", '{"train": 10, "eval": 5}')
     examples.set_string_custom_property("input_fingerprint", "f1")
     schema.uri, metrics.uri = str(tmp_path), "evaluation"
-    (tmp_path / "schema.pbtxt").write_text("")
+    (tmp_path / "schema.pbtxt").write_text(SCHEMA)
     Push(model, tmp_path / "base", examples=[examples], schema=[schema], evaluation=[metrics])
     manifest = Registry(tmp_path / "base", "m").manifest(1)
     assert (manifest.span, manifest.window) == ("2019-12", ("2019-11", "2019-12"))
     assert (manifest.rows, manifest.data_fingerprint) == ({"train": 10, "eval": 5}, "f1")
-    assert manifest.schema_sha256 and manifest.schema_sha256.startswith("e3b0c442")
+    assert manifest.schema_sha256 == schema_file.digest(str(tmp_path / "schema.pbtxt"))
     assert (manifest.metrics, manifest.champion_metrics) == ({"auc": 0.8}, {})
 
 
@@ -254,7 +256,7 @@ def test_equal_weights_are_pushed_again_only_if_the_code_changed(
 ) -> None:
     base, schema = tmp_path / "base", standard_artifacts.Schema()
     schema.uri = str(tmp_path)
-    (tmp_path / "schema.pbtxt").write_text("")
+    (tmp_path / "schema.pbtxt").write_text(SCHEMA)
     Push(model, base, run_id="run-1", schema=[schema])
     (model / "Format-Serving" / "fingerprint.pb").write_text("of another export")
     again = Push(model, base, run_id="run-2", schema=[schema])
