@@ -49,7 +49,9 @@ def create_pipeline(config: Config, data: str, output: str, *, lean: bool) -> An
     examples = example_gen.outputs["examples"]
     statistics_gen = tfx.components.StatisticsGen(examples=examples)
     statistics = statistics_gen.outputs["statistics"]
-    schema_gen = tfx.components.SchemaGen(statistics=statistics)
+    # Without shapes: CsvExampleGen writes a missing value as an empty list, and the schema would
+    # promise one value a row.
+    schema_gen = tfx.components.SchemaGen(statistics=statistics, infer_feature_shape=False)
     schema = schema_gen.outputs["schema"]
     transform = tfx.components.Transform(
         examples=examples,
@@ -117,7 +119,7 @@ def create_pipeline(config: Config, data: str, output: str, *, lean: bool) -> An
 
 
 def main() -> None:
-    """Runs the pipeline once; the last line of standard output is JSON and says where things are."""
+    """Runs the pipeline once; the last line of standard output is JSON: where things are."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", required=True, help="configuration that both sides share")
     parser.add_argument("--data", required=True, help="folder with train/*.csv and eval/*.csv")

@@ -198,9 +198,9 @@ class TrainingConfig(Section):
     """
 
     epochs: int = Field(default=8, ge=1)
-    batch_size: int = Field(default=2048, ge=1)
+    batch_size: int = Field(default=1024, ge=1)
     learning_rate: float = Field(default=8e-3, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
-    holdout: float = Field(default=0.1, gt=0, lt=1)
+    holdout: float = Field(default=0.05, gt=0, lt=1)
     patience: int = Field(default=3, ge=1)
     seed: int = Field(default=0, ge=0)

@@ -15,7 +15,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from models import warmup
 from models.config import Features, raw_columns
 from models.preprocessing import DTYPES, MISSING, model_inputs
-from models.table import Transformer, example_spec
+from models.table import Transformer, parse
 
 SERVING_DEFAULT = "serving_default"
 SERVE_EXAMPLES = "serve_tf_examples"
@@ -97,7 +97,7 @@ def _raw(model: keras.Model, transformer: Transformer) -> Function:
 
 def _examples(model: keras.Model, transformer: Transformer, features: Features) -> Function:
     def serve(inputs: Tensors) -> dict[str, tf.Tensor]:
-        raw = tf.io.parse_example(inputs["examples"], example_spec(features))
+        raw = parse(inputs["examples"], raw_columns(features))
         return _prediction(model, transformer(raw))
 
     return serve
@@ -105,7 +105,7 @@ def _examples(model: keras.Model, transformer: Transformer, features: Features) 
 
 def _classes(model: keras.Model, transformer: Transformer, features: Features) -> Function:
     def serve(inputs: Tensors) -> dict[str, tf.Tensor]:
-        raw = tf.io.parse_example(inputs["inputs"], example_spec(features))
+        raw = parse(inputs["inputs"], raw_columns(features))
         probability = _probability(model, transformer(raw))
         scores = tf.stack([1 - probability, probability], axis=1)
         classes = tf.broadcast_to(tf.constant([["0", "1"]]), tf.shape(scores))
@@ -116,7 +116,7 @@ def _classes(model: keras.Model, transformer: Transformer, features: Features) -
 
 def _transformed(transformer: Transformer, features: Features) -> Function:
     def serve(inputs: Tensors) -> dict[str, tf.Tensor]:
-        return transformer(tf.io.parse_example(inputs["examples"], example_spec(features)))
+        return transformer(parse(inputs["examples"], raw_columns(features)))
 
     return serve
 

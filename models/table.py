@@ -16,7 +16,7 @@ import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from models.config import Features, raw_columns
+from models.config import Features, RawType, raw_columns
 from models.preprocessing import DTYPES, MISSING
 
 Array = npt.NDArray[Any]
@@ -28,11 +28,26 @@ _BATCH_ROWS = 8192
 _READ_BUFFER = 8 << 20
 
 
-def example_spec(features: Features) -> dict[str, tf.io.FixedLenFeature]:
-    """How to parse raw columns from a tf.Example: dense, [batch], missing values filled in."""
+def parse(serialized: tf.Tensor, columns: Mapping[str, RawType]) -> dict[str, tf.Tensor]:
+    """Raw columns out of tf.Examples.
+
+    Args:
+        serialized: string [batch].
+        columns: names and types.
+
+    Returns:
+        Dense tensors [batch]; a feature that is absent, or there without a value as CsvExampleGen
+        and some clients write it, is the missing value of its type.
+    """
+    spec = {
+        name: tf.io.FixedLenSequenceFeature([], DTYPES[kind], True, MISSING[kind])
+        for name, kind in columns.items()
+    }
+    parsed = tf.io.parse_example(serialized, spec)
+    # As wide as the longest list, 0 where the whole batch lacks the column: widened by one.
     return {
-        name: tf.io.FixedLenFeature([], DTYPES[kind], default_value=MISSING[kind])
-        for name, kind in raw_columns(features).items()
+        name: tf.pad(values, [[0, 0], [0, 1]], constant_values=MISSING[columns[name]])[:, 0]
+        for name, values in parsed.items()
     }
 
 
@@ -94,11 +109,10 @@ def build(
     files = sorted(path for pattern in patterns for path in tf.io.gfile.glob(pattern))
     if not files:
         raise ValueError(f"no examples to train on: no file matches {', '.join(patterns)}")
-    spec = example_spec(features)
-    spec[label] = tf.io.FixedLenFeature([], tf.int64, default_value=-1)
+    kinds: dict[str, RawType] = {**raw_columns(features), label: "int"}
 
     def transform(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        raw = tf.io.parse_example(serialized, spec)
+        raw = parse(serialized, kinds)
         target = raw.pop(label)
         return {**transformer(raw), label: target}
 
