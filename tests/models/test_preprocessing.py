@@ -50,6 +50,18 @@ def transform(trained: Any) -> Transform:
     return run
 
 
+def test_the_scale_decides_where_the_edges_lie(transform: Transform) -> None:
+    """Squares of evenly spread numbers: few large ones, many small ones."""
+    from models.preprocessing import BINS
+
+    values = [3.0, 100.0, 480.0, 970.0]
+    linear, log = (transform(**{name: values})[name] / BINS for name in ("linear", "log"))
+    assert linear == pytest.approx([value / 985 for value in values], abs=0.02)
+    spread = np.log1p(np.array(values)) / np.log1p(985.0)
+    assert log == pytest.approx(spread, abs=0.05)
+    assert math.isnan(transform(linear=[math.nan])["linear"][0])
+
+
 def test_numbers_rise_with_the_value_and_stay_within_the_bins(transform: Transform) -> None:
     from models.preprocessing import BINS
 
