@@ -228,35 +228,41 @@ def metrics(labels: pd.Series, probabilities: Floats, seconds: float) -> dict[st
     }
 
 
+def show(span: str, model: str, row: dict[str, float]) -> None:
+    print(
+        f"{span:8} {model:8} {row['auc']:7.4f} {row['log_loss']:9.4f} "
+        f"{row['calibration']:12.4f} {row['fit_seconds']:6.1f} s",
+        flush=True,
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=ROOT / "data" / "nyc_yellow")
     parser.add_argument("--config", type=Path, default=ROOT / "headrace.toml")
     parser.add_argument("--spans", nargs="+", default=SPANS, help="newest span of each window")
     parser.add_argument("--train-spans", type=int, default=12)
-    parser.add_argument("--tries", type=int, default=20, help="of the trees' random search")
+    parser.add_argument(
+        "--tries", type=int, default=12, help="of the trees' random search; 0: no trees"
+    )
     parser.add_argument("--json", type=Path, help="write the results here too")
     options = parser.parse_args(arguments)
     logging.getLogger().setLevel(logging.ERROR)
 
     text = json.dumps(tomllib.loads(options.config.read_text())["features"])
     features = features_from_json(text)
-    results: dict[str, Any] = {}
+    results: dict[str, dict[str, Any]] = {}
     print(f"{'newest':8} {'model':8} {'AUC':>7} {'log loss':>9} {'calibration':>12} {'fit':>8}")
     for span in options.spans:
         train, newest = read_window(options.data, span, options.train_spans)
         answers, seconds = network(train, newest, features)
-        rivals, rival_seconds, chosen = trees(train, newest, features, options.tries)
-        results[span] = {
-            "headrace": metrics(newest[LABEL], answers, seconds),
-            "trees": {**metrics(newest[LABEL], rivals, rival_seconds), "chosen": chosen},
-        }
-        for name, row in results[span].items():
-            print(
-                f"{span:8} {name:8} {row['auc']:7.4f} {row['log_loss']:9.4f} "
-                f"{row['calibration']:12.4f} {row['fit_seconds']:6.1f} s",
-                flush=True,
-            )
+        results[span] = {"headrace": metrics(newest[LABEL], answers, seconds)}
+        show(span, "headrace", results[span]["headrace"])
+        if options.tries:
+            answers, seconds, chosen = trees(train, newest, features, options.tries)
+            rival = metrics(newest[LABEL], answers, seconds)
+            results[span]["trees"] = {**rival, "chosen": chosen}
+            show(span, "trees", rival)
     if options.json:
         options.json.write_text(json.dumps(results, indent=2))
 

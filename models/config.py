@@ -197,9 +197,9 @@ class TrainingConfig(Section):
         seed: same data, configuration and machine kind give the same weights.
     """
 
-    epochs: int = Field(default=8, ge=1)
-    batch_size: int = Field(default=1024, ge=1)
-    learning_rate: float = Field(default=8e-3, gt=0)
+    epochs: int = Field(default=6, ge=1)
+    batch_size: int = Field(default=512, ge=1)
+    learning_rate: float = Field(default=5e-3, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
     holdout: float = Field(default=0.05, gt=0, lt=1)
     patience: int = Field(default=3, ge=1)

@@ -194,20 +194,21 @@ def _scales(features: Features) -> list[Scale]:
 def _between_edges(values: tf.Tensor, clips: tf.Tensor, scales: list[Scale]) -> tf.Tensor:
     """[batch, numbers] in and out: edges passed, and the way to the next as a fraction.
 
-    Values beyond the outermost edges, infinite ones too, count as lying on them. Where edges
-    coincide (a value that many rows share) the result jumps by as many bins.
+    Values beyond the outermost edges, infinite ones too, count as lying on them. Edges that
+    coincide (a value that many rows share) count once: a step of many bins would be learnt as
+    many times faster as the others, and made the network unsteady.
     """
     values = tf.clip_by_value(values, clips[0], clips[1])
     edges = _edges(values, scales)
+    new = tf.cast(edges[:, 1:] > edges[:, :-1], tf.float32)
+    rank = tf.concat([tf.zeros_like(edges[:, :1]), tf.cumsum(new, axis=1)], axis=1)
     columns = tf.transpose(values)
     inside = tf.clip_by_value(columns, edges[:, :1], edges[:, -1:])
-    passed = tf.searchsorted(edges, inside, side="right")
-    upper = tf.minimum(passed, BINS)
-    low = tf.gather(edges, tf.maximum(upper - 1, 0), batch_dims=1)
-    high = tf.gather(edges, upper, batch_dims=1)
-    # `passed` counts edges, of which the first opens bin 0.
-    position = tf.cast(upper - 1, tf.float32) + tf.math.divide_no_nan(inside - low, high - low)
-    position = tf.where(passed > BINS, float(BINS), position)
+    below = tf.searchsorted(edges, inside, side="right") - 1
+    above = tf.minimum(below + 1, BINS)
+    low, high = (tf.gather(edges, index, batch_dims=1) for index in (below, above))
+    way = tf.math.divide_no_nan(inside - low, high - low)
+    position = tf.gather(rank, below, batch_dims=1) + way
     return tf.transpose(tf.where(tf.math.is_nan(columns), MISSING_FLOAT, position))
 
 

@@ -17,6 +17,10 @@ _RUNNERS = {
 def beam_arguments(config: BeamConfig) -> list[str]:
     """Arguments for `beam.Pipeline`; a true option becomes a bare flag, a false one is left out."""
     arguments = [f"--runner={_RUNNERS[config.runner]}"]
+    if config.runner == "direct":
+        # Unless told where workers find TFX, each Beam executor copies TFX and packs it into a
+        # source distribution first, seconds every time. In-memory workers are this very process.
+        arguments.append("--sdk_container_image=none")
     for name, value in config.options.items():
         if value is True:
             arguments.append(f"--{name}")
