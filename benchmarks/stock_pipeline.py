@@ -21,10 +21,12 @@ from typing import Any
 
 from models.config import features_to_json
 from pipeline import config_file, evaluation
-from pipeline.beam_options import beam_arguments
 from pipeline.config import Config
 
 _METADATA, _SERVING = "metadata.db", "serving"
+
+# Not `pipeline.beam_options`: what that adds to the runner's name is ours, not stock.
+_RUNNER = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 
 def create_pipeline(config: Config, data: str, output: str, *, lean: bool) -> Any:
@@ -114,7 +116,7 @@ def create_pipeline(config: Config, data: str, output: str, *, lean: bool) -> An
         metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
             os.path.join(output, _METADATA)
         ),
-        beam_pipeline_args=beam_arguments(config.beam),
+        beam_pipeline_args=[_RUNNER],
     )
 
 

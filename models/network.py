@@ -33,7 +33,8 @@ class NumberEmbedding(keras.layers.Layer):  # type: ignore[misc]
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         shape = (input_shape[1], self.bins + 1, self.width)
-        spread = keras.initializers.RandomNormal(stddev=self.bins**-0.5)
+        # Measured: smaller by the number of bins, it ends up worse.
+        spread = keras.initializers.RandomNormal(stddev=8**-0.5)
         self.kernel = self.add_weight(name="kernel", shape=shape, initializer=spread)
         self.bias = self.add_weight(name="bias", shape=shape[::2], initializer="zeros")
 

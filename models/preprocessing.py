@@ -204,7 +204,7 @@ def _between_edges(values: tf.Tensor, clips: tf.Tensor, scales: list[Scale]) -> 
     rank = tf.concat([tf.zeros_like(edges[:, :1]), tf.cumsum(new, axis=1)], axis=1)
     columns = tf.transpose(values)
     inside = tf.clip_by_value(columns, edges[:, :1], edges[:, -1:])
-    below = tf.searchsorted(edges, inside, side="right") - 1
+    below = tf.maximum(tf.searchsorted(edges, inside, side="right") - 1, 0)  # NaN lies nowhere
     above = tf.minimum(below + 1, BINS)
     low, high = (tf.gather(edges, index, batch_dims=1) for index in (below, above))
     way = tf.math.divide_no_nan(inside - low, high - low)
