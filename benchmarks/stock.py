@@ -21,6 +21,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -442,6 +443,8 @@ def measure(
 def main() -> None:
     """Prints the table; see `--help`."""
     arguments = _arguments()
+    # So that a benchmark that is stopped takes the running side and its data with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     config = config_file.load(arguments.config)
     description = machine()
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix="headrace-stock-"))

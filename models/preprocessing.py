@@ -4,7 +4,7 @@
 operations and training tables have few columns:
 
 * `numeric`, float32 [batch, numbers]: where each value lies between the training window's
-  quantiles, in [0, BINS]; NaN where it is missing.
+  quantiles, in [0, `edges.BINS`]; NaN where it is missing.
 * `categorical`, int64 [batch, categoricals]: 0 where missing, then the vocabulary by falling
   frequency, then the out-of-vocabulary buckets.
 * `<name>_tokens`, int64 [batch, max_tokens], of each text feature: ids as above, 0 after the end.
@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from models import timestamps
+from models import edges, timestamps
 from models.config import (
     MISSING_FLOAT,
     MISSING_INT,
@@ -41,15 +41,6 @@ from models.config import (
 )
 
 NUMERIC, CATEGORICAL = "numeric", "categorical"
-
-#: Quantiles asked of the data, of which BINS + 1 edges are used: evenly spread, and the
-#: outermost too, because that is where distributions of money, time and distance have a tail.
-_QUANTILES = 256
-_EDGES = np.unique(np.r_[0, 1, 3, np.arange(5, 250, 5), 251, 253, 254])
-BINS = len(_EDGES) - 1
-
-#: Sketch error of a quantile's rank. 256 quantiles are worth no less than a tenth of a step.
-_RANK_ERROR = 1 / (10 * _QUANTILES)
 
 _UNIT_SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86_400}
 
@@ -84,7 +75,7 @@ def preprocessing_fn(
     outputs: dict[str, tf.Tensor] = {}
     if numbers := _numbers(features, raw):
         values = tf.stack(list(numbers.values()), axis=1)
-        outputs[NUMERIC] = _between_edges(values, _clips(features, numbers), _scales(features))
+        outputs[NUMERIC] = edges.position(values, _clips(features, numbers), _scales(features))
     if categories := _categories(features, raw):
         outputs[CATEGORICAL] = tf.stack(list(categories.values()), axis=1)
     for name, feature in features.items():
@@ -189,61 +180,6 @@ def _scales(features: Features) -> list[Scale]:
     """How each number's edges are spaced, in the order of `numeric_names`."""
     chosen = [features.get(name) for name in numeric_names(features)]
     return [f.scale if isinstance(f, Numeric | Elapsed) else "quantile" for f in chosen]
-
-
-def _between_edges(values: tf.Tensor, clips: tf.Tensor, scales: list[Scale]) -> tf.Tensor:
-    """[batch, numbers] in and out: edges passed, and the way to the next as a fraction.
-
-    Values beyond the outermost edges, infinite ones too, count as lying on them. Edges that
-    coincide (a value that many rows share) count once: a step of many bins would be learnt as
-    many times faster as the others, and made the network unsteady.
-    """
-    values = tf.clip_by_value(values, clips[0], clips[1])
-    edges = _edges(values, scales)
-    new = tf.cast(edges[:, 1:] > edges[:, :-1], tf.float32)
-    rank = tf.concat([tf.zeros_like(edges[:, :1]), tf.cumsum(new, axis=1)], axis=1)
-    columns = tf.transpose(values)
-    inside = tf.clip_by_value(columns, edges[:, :1], edges[:, -1:])
-    below = tf.maximum(tf.searchsorted(edges, inside, side="right") - 1, 0)  # NaN lies nowhere
-    above = tf.minimum(below + 1, BINS)
-    low, high = (tf.gather(edges, index, batch_dims=1) for index in (below, above))
-    way = tf.math.divide_no_nan(inside - low, high - low)
-    position = tf.gather(rank, below, batch_dims=1) + way
-    return tf.transpose(tf.where(tf.math.is_nan(columns), MISSING_FLOAT, position))
-
-
-def _edges(values: tf.Tensor, scales: list[Scale]) -> tf.Tensor:
-    """[numbers, BINS + 1], each row rising; zeros for a number without a value.
-
-    One analyzer does for all numbers: an analyzer costs more Beam stages than rows. It passes NaN
-    over. A row of zeros that weighs next to nothing is added to each batch, because a number that
-    is missing throughout would otherwise have no quantiles at all.
-    """
-    finite = tf.where(tf.math.is_finite(values), values, MISSING_FLOAT)
-    rows = tf.concat([finite, tf.zeros([1, len(scales)])], axis=0)
-    weights = tf.concat([tf.ones_like(finite[:, 0]), [1e-6]], axis=0)
-    quantiles = tft.quantiles(
-        rows, _QUANTILES, epsilon=_RANK_ERROR, weights=weights, reduce_instance_dims=False
-    )
-    edges = tf.gather(tf.reshape(quantiles, [len(scales), -1]), _EDGES, axis=1)
-    if "linear" in scales:
-        edges = tf.where(_rows_of(scales, "linear"), _evenly(edges), edges)
-    if "log" in scales:
-        powers = tf.sign(edges) * tf.math.log1p(tf.abs(edges))
-        spaced = _evenly(powers)
-        spaced = tf.sign(spaced) * tf.math.expm1(tf.abs(spaced))
-        edges = tf.where(_rows_of(scales, "log"), spaced, edges)
-    return edges
-
-
-def _rows_of(scales: list[Scale], scale: Scale) -> tf.Tensor:
-    return tf.constant([[chosen == scale] for chosen in scales])
-
-
-def _evenly(edges: tf.Tensor) -> tf.Tensor:
-    """Edges evenly spaced between the outermost ones of each row."""
-    way = tf.linspace(0.0, 1.0, BINS + 1)
-    return edges[:, :1] + (edges[:, -1:] - edges[:, :1]) * way
 
 
 def _categories(features: Features, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:

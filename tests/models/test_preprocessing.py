@@ -52,7 +52,7 @@ def transform(trained: Any) -> Transform:
 
 def test_the_scale_decides_where_the_edges_lie(transform: Transform) -> None:
     """Squares of evenly spread numbers: few large ones, many small ones."""
-    from models.preprocessing import BINS
+    from models.edges import BINS
 
     values = [3.0, 100.0, 480.0, 970.0]
     linear, log = (transform(**{name: values})[name] / BINS for name in ("linear", "log"))
@@ -63,7 +63,7 @@ def test_the_scale_decides_where_the_edges_lie(transform: Transform) -> None:
 
 
 def test_numbers_rise_with_the_value_and_stay_within_the_bins(transform: Transform) -> None:
-    from models.preprocessing import BINS
+    from models.edges import BINS
 
     values = [-math.inf, -5.0, 0.5, 10.0, 10.05, 30.0, 59.0, 1e30, math.inf]
     fare = transform(fare=values)["fare"]
