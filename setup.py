@@ -27,24 +27,35 @@ SUPPORT = [
     "click>=8.1,<9",
     "duckdb>=2.0,<3",
     "grpcio>=1.80,<2",
+    "grpcio-health-checking>=1.80,<2",
+    "grpcio-reflection>=1.80,<2",
+    "httptools>=0.6,<1",
+    "httpx>=0.28,<1",
     "numpy>=2.0,<3",
     "protobuf>=6.33,<7",
     "pyarrow>=18.1,<19",
     "pydantic>=2.10,<3",
     "rich>=13.9,<16",
+    "starlette>=0.41,<2",
+    "uvicorn>=0.32,<1",
+    "uvloop>=0.21,<1; sys_platform != 'win32'",
 ]
 
 EXTRAS = {
     # TFX's own [kfp] extra installs nothing on Python 3.12 and later.
     "vertex": ["kfp==2.16.1"],
     "dev": [
+        "fastapi>=0.115,<1",  # the plain app that benchmarks/serving.py compares with
         "hypothesis>=6.100,<7",
         "import-linter>=2.17,<3",
+        "jsonschema>=4,<5",
         "mypy>=2.4,<3",
         "pip>=25",  # Beam and TFX call `python -m pip` when they stage packages
         "pytest>=9,<10",
         "pytest-timeout>=2.4,<3",
+        "pyyaml>=6,<7",
         "ruff>=0.17,<0.18",
+        "schemathesis>=4,<5",
         "scikit-learn==1.5.2",  # the yardstick in benchmarks/quality.py; TFX pins it
         "setuptools>=80",
     ],
