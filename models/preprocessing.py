@@ -72,11 +72,12 @@ def preprocessing_fn(
     """
     features = features_from_json(custom_config["features"])
     raw = {name: _dense(inputs[name], kind) for name, kind in raw_columns(features).items()}
+    known = {name: _present(inputs[name]) for name in raw}
     outputs: dict[str, tf.Tensor] = {}
     if numbers := _numbers(features, raw):
         values = tf.stack(list(numbers.values()), axis=1)
         outputs[NUMERIC] = edges.position(values, _clips(features, numbers), _scales(features))
-    if categories := _categories(features, raw):
+    if categories := _categories(features, raw, known):
         outputs[CATEGORICAL] = tf.stack(list(categories.values()), axis=1)
     for name, feature in features.items():
         if isinstance(feature, Text):
@@ -138,11 +139,20 @@ def _is_category(part: str) -> bool:
 def _dense(column: tf.Tensor | tf.SparseTensor, kind: RawType) -> tf.Tensor:
     """One value a row, [batch], with the missing value of its kind where there is none."""
     if isinstance(column, tf.SparseTensor):
-        # The shape is set because it is [batch, 0] where a whole batch lacks the column.
-        rows = column.dense_shape[0]
-        one_a_row = tf.SparseTensor(column.indices, column.values, tf.stack([rows, 1]))
-        column = tf.sparse.to_dense(one_a_row, default_value=MISSING[kind])
+        # TFT traces this function some ten times a run, so that each operation less counts.
+        # The width is set because it is 0 where a whole batch lacks the column.
+        column = tf.raw_ops.SparseToDense(
+            sparse_indices=column.indices,
+            output_shape=tf.maximum(column.dense_shape, [0, 1]),
+            sparse_values=column.values,
+            default_value=tf.constant(MISSING[kind], DTYPES[kind]),
+        )
     return tf.reshape(column, [-1])
+
+
+def _present(column: tf.Tensor | tf.SparseTensor) -> tf.Tensor:
+    """The values that are there, [values]."""
+    return column.values if isinstance(column, tf.SparseTensor) else column
 
 
 def _numbers(features: Features, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -182,7 +192,9 @@ def _scales(features: Features) -> list[Scale]:
     return [f.scale if isinstance(f, Numeric | Elapsed) else "quantile" for f in chosen]
 
 
-def _categories(features: Features, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+def _categories(
+    features: Features, raw: Mapping[str, tf.Tensor], known: Mapping[str, tf.Tensor]
+) -> dict[str, tf.Tensor]:
     """Every id, int64 [batch], 0 where missing; in the order of `category_counts`."""
     categories: dict[str, tf.Tensor] = {}
     for name, feature in features.items():
@@ -190,8 +202,8 @@ def _categories(features: Features, raw: Mapping[str, tf.Tensor]) -> dict[str, t
             case Categorical() | HighCardinality():
                 values, missing = raw[name], _is_missing(raw[name])
                 if feature.type == "int":
-                    values = tf.strings.as_string(values)
-                ids = _ids(values, tf.boolean_mask(values, ~missing), name, feature)
+                    values = tf.strings.as_string(values)  # as the vocabulary's file has them
+                ids = _ids(values, known[name], name, feature)
                 categories[name] = tf.where(missing, tf.zeros_like(ids), ids)
             case Timestamp():
                 for part in feature.parts:

@@ -25,7 +25,6 @@ TRANSFORM = "transform_features"
 _CLASSIFY_METHOD = "tensorflow/serving/classify"
 
 Tensors = Mapping[str, tf.Tensor]
-Function = Callable[[Tensors], dict[str, tf.Tensor]]
 
 
 def export(
@@ -52,20 +51,39 @@ def export(
         directory: where to; local or remote.
         warmup_files: patterns of gzip TFRecords of raw examples to make warm-up requests from.
     """
+    kinds = raw_columns(features)
+    columns = {name: tf.TensorSpec([None], DTYPES[kind], name) for name, kind in kinds.items()}
+    scored = _scored(model, transformer, columns)
+
+    def raw(given: Tensors) -> Tensors:
+        # A column left out arrives as its default, which has one value whatever the batch.
+        rows = tf.reduce_max(tf.stack([tf.size(column) for column in given.values()]))
+        whole = {name: tf.broadcast_to(column, [rows]) for name, column in given.items()}
+        return _prediction(scored(whole)[0])
+
+    def examples(given: Tensors) -> Tensors:
+        return _prediction(scored(parse(given["examples"], kinds))[0])
+
+    def classes(given: Tensors) -> Tensors:
+        probability, _ = scored(parse(given["inputs"], kinds))
+        scores = tf.stack([1 - probability, probability], axis=1)
+        names = tf.broadcast_to(tf.constant([["0", "1"]]), tf.shape(scores))
+        return {"classes": names, "scores": scores}
+
+    def transformed(given: Tensors) -> Tensors:
+        return scored(parse(given["examples"], kinds))[1]
+
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.track(transformer.layer)  # its lookup tables are resources of the graph
-    columns = {
-        name: tf.TensorSpec([None], DTYPES[kind], name)
-        for name, kind in raw_columns(features).items()
-    }
     for name, function, specs in (
-        (SERVING_DEFAULT, _raw(model, transformer), columns),
-        (SERVE_EXAMPLES, _examples(model, transformer, features), _serialized("examples")),
-        (CLASSIFY, _classes(model, transformer, features), _serialized("inputs")),
-        (TRANSFORM, _transformed(transformer, features), _serialized("examples")),
+        (SERVING_DEFAULT, raw, columns),
+        (SERVE_EXAMPLES, examples, _serialized("examples")),
+        (CLASSIFY, classes, _serialized("inputs")),
+        (TRANSFORM, transformed, _serialized("examples")),
     ):
-        archive.add_endpoint(name, function, input_signature=[specs])
+        plain = tf.autograph.experimental.do_not_convert(function)
+        archive.add_endpoint(name, plain, input_signature=[specs])
     archive.write_out(directory, verbose=False)
     _edit_signatures(directory, features)
     warmup.write(directory, features, warmup_files)
@@ -75,50 +93,25 @@ def _serialized(name: str) -> dict[str, tf.TensorSpec]:
     return {name: tf.TensorSpec([None], tf.string, name)}
 
 
-def _probability(model: keras.Model, transformed: Tensors) -> tf.Tensor:
-    logits = model(model_inputs(transformed), training=False)
-    return tf.reshape(tf.sigmoid(logits), [-1])
+def _scored(
+    model: keras.Model, transformer: Transformer, columns: Mapping[str, tf.TensorSpec]
+) -> Callable[[Tensors], tuple[tf.Tensor, Tensors]]:
+    """Raw columns, [batch] each → probability, [batch], and the transformed tensors.
+
+    Traced once, for all signatures.
+    """
+
+    def scored(raw: Tensors) -> tuple[tf.Tensor, Tensors]:
+        tensors = transformer(raw)
+        logits = model(model_inputs(tensors), training=False)
+        return tf.reshape(tf.sigmoid(logits), [-1]), tensors
+
+    traced = tf.function(scored, input_signature=[dict(columns)], autograph=False)
+    return lambda raw: traced(dict(raw))
 
 
-def _prediction(model: keras.Model, transformed: Tensors) -> dict[str, tf.Tensor]:
-    probability = _probability(model, transformed)
+def _prediction(probability: tf.Tensor) -> Tensors:
     return {"probability": probability, "label": tf.cast(probability >= 0.5, tf.int64)}
-
-
-def _raw(model: keras.Model, transformer: Transformer) -> Function:
-    def serve(columns: Tensors) -> dict[str, tf.Tensor]:
-        # A column left out arrives as its default, which has one value whatever the batch.
-        rows = tf.reduce_max(tf.stack([tf.size(column) for column in columns.values()]))
-        whole = {name: tf.broadcast_to(column, [rows]) for name, column in columns.items()}
-        return _prediction(model, transformer(whole))
-
-    return serve
-
-
-def _examples(model: keras.Model, transformer: Transformer, features: Features) -> Function:
-    def serve(inputs: Tensors) -> dict[str, tf.Tensor]:
-        raw = parse(inputs["examples"], raw_columns(features))
-        return _prediction(model, transformer(raw))
-
-    return serve
-
-
-def _classes(model: keras.Model, transformer: Transformer, features: Features) -> Function:
-    def serve(inputs: Tensors) -> dict[str, tf.Tensor]:
-        raw = parse(inputs["inputs"], raw_columns(features))
-        probability = _probability(model, transformer(raw))
-        scores = tf.stack([1 - probability, probability], axis=1)
-        classes = tf.broadcast_to(tf.constant([["0", "1"]]), tf.shape(scores))
-        return {"classes": classes, "scores": scores}
-
-    return serve
-
-
-def _transformed(transformer: Transformer, features: Features) -> Function:
-    def serve(inputs: Tensors) -> dict[str, tf.Tensor]:
-        return transformer(parse(inputs["examples"], raw_columns(features)))
-
-    return serve
 
 
 def _edit_signatures(directory: str, features: Features) -> None:

@@ -111,6 +111,8 @@ def build(
         raise ValueError(f"no examples to train on: no file matches {', '.join(patterns)}")
     kinds: dict[str, RawType] = {**raw_columns(features), label: "int"}
 
+    # There is no Python control flow over tensors in it, and converting it costs a second.
+    @tf.autograph.experimental.do_not_convert
     def transform(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         raw = parse(serialized, kinds)
         target = raw.pop(label)

@@ -21,13 +21,14 @@ CANDIDATE, CHAMPION = "candidate", "champion"
 OVERALL = "overall"
 METRICS_FILE = "metrics.json"
 
-#: Metric name here → TFMA's class and the name of its result.
+_OURS = "pipeline.components.metrics"
+#: Metric name here → TFMA class, its module ("" is TFMA's own), and the name of its result.
 TFMA_METRICS = {
-    "auc": ("AUC", "auc"),
-    "log_loss": ("BinaryCrossentropy", "binary_crossentropy"),
-    "mean_prediction": ("MeanPrediction", "mean_prediction"),
-    "mean_label": ("MeanLabel", "mean_label"),
-    "rows": ("ExampleCount", "example_count"),
+    "auc": ("AUC", "", "auc"),
+    "log_loss": ("LogLoss", _OURS, "binary_crossentropy"),
+    "mean_prediction": ("PredictionMean", _OURS, "mean_prediction"),
+    "mean_label": ("LabelMean", _OURS, "mean_label"),
+    "rows": ("ExampleCount", "", "example_count"),
 }
 
 Metrics = dict[str, float]
@@ -143,10 +144,10 @@ def eval_config_json(config: EvaluationConfig, label: str) -> str:
         "log_loss": {"upperBound": config.bars.log_loss_max},
     }
     metrics: list[dict[str, Any]] = []
-    for name, (class_name, result) in TFMA_METRICS.items():
-        metric: dict[str, Any] = {"className": class_name}
-        if class_name in ("AUC", "BinaryCrossentropy"):
-            metric["config"] = json.dumps({"name": result})
+    for name, (class_name, module, result) in TFMA_METRICS.items():
+        metric: dict[str, Any] = {"className": class_name, "config": json.dumps({"name": result})}
+        if module:
+            metric["module"] = module
         if name in bounds:
             metric["threshold"] = {"valueThreshold": bounds[name]}
         metrics.append(metric)

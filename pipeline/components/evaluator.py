@@ -92,7 +92,7 @@ def _slices(result: Any) -> evaluation.SliceMetrics:
         values = next(iter(next(iter(outputs.values())).values()))
         metrics = {
             ours: float(values.get(theirs, {}).get("doubleValue", math.nan))
-            for ours, (_, theirs) in evaluation.TFMA_METRICS.items()
+            for ours, (_, _, theirs) in evaluation.TFMA_METRICS.items()
         }
         slices[name or evaluation.OVERALL] = evaluation.completed(metrics)
     return slices

@@ -12,7 +12,7 @@ from pipeline import files, schema_file
 from pipeline.config import Config
 from pipeline.errors import HeadraceError
 from pipeline.graph import create_pipeline, create_schema_pipeline
-from pipeline.local import outcome, runner
+from pipeline.local import beam_memory, outcome, runner
 from pipeline.local.places import Places
 from pipeline.local.result import RunResult
 from pipeline.run_plan import plan_run
@@ -35,6 +35,7 @@ def run(
     absl_logging.set_verbosity(absl_logging.INFO)
     for noisy in ("tensorflow", "apache_beam", "tfx.orchestration.metadata"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    beam_memory.remember()
 
     def timed(name: str, seconds: float | None) -> None:
         if seconds is not None:
