@@ -27,6 +27,7 @@ from tensorflow.python.saved_model import loader_impl
 from serving.layout import SAVED_MODEL_FILES
 from serving.server.batching import BatchQueue, BatchScheduler
 from serving.server.errors import Code, ServingError
+from serving.server.tensors import decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class LoadedModel:
         self._session = session
         self._scheduler = scheduler
         self._plans: dict[str, _Plan] = {}
+        self._defaults: dict[str, dict[str, np.ndarray]] = {}
         self._lock = threading.Lock()
 
     def run(
@@ -126,6 +128,26 @@ class LoadedModel:
             return {alias: results[alias] for alias in wanted}
         values = self._run(feeds, arrays, fetches, plan.strings.intersection(wanted), timeout)
         return dict(zip(wanted, values, strict=True))
+
+    def defaults(self, signature: str) -> Mapping[str, np.ndarray]:
+        """Values of inputs that a request may leave out, by alias; read-only.
+
+        Raises:
+            ServingError: a default is no tensor.
+        """
+        found = self._defaults.get(signature)
+        if found is None:
+            try:
+                found = {
+                    alias: decode(proto)
+                    for alias, proto in self.signatures[signature].defaults.items()
+                }
+            except ValueError as error:
+                raise ServingError(
+                    Code.INTERNAL, f"a default in signature {signature}: {error}"
+                ) from error
+            self._defaults[signature] = found
+        return found
 
     def close(self) -> None:
         """Frees the session's memory; the caller sees to it that nobody uses the version."""
