@@ -144,7 +144,7 @@ class Catalog:
         limit = self._reload_seconds if timeout is None else min(timeout, self._reload_seconds)
         self._wait_for(new, limit)
 
-    def wait_until_available(self, timeout: float) -> bool:
+    def wait_until_available(self, timeout: float | None = None) -> bool:
         """Waits until each configured model answers; False after `timeout` seconds."""
         return self._manager.wait(
             lambda: all(self._state(name)[0] for name in self._config), timeout

@@ -194,7 +194,7 @@ class Manager:
         with self._changed:
             return sorted(self._entries)
 
-    def wait(self, done: Callable[[], bool], timeout: float) -> bool:
+    def wait(self, done: Callable[[], bool], timeout: float | None) -> bool:
         """Waits until `done`, which is asked after each change; False after `timeout` seconds."""
         with self._changed:
             return self._changed.wait_for(done, timeout)

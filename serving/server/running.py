@@ -1,0 +1,278 @@
+"""All parts of a server, wired: the one place that builds them. Importing it loads TensorFlow."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import threading
+from typing import Any
+
+import uvicorn
+
+from serving.server import configs, ports, rest_api
+from serving.server.batching import BatchingParameters, BatchScheduler
+from serving.server.catalog import Catalog, watch_file
+from serving.server.discovery import fingerprint
+from serving.server.errors import Code, ServingError
+from serving.server.flags import ANY_FREE, OFF, Options
+from serving.server.grpc_api import GrpcServer
+from serving.server.lifecycle import Manager, RetryOptions
+from serving.server.metrics import Metrics
+from serving.server.request_log import RequestLog
+from serving.server.saved_model import LoadedModel, SessionOptions, load, release_memory
+from serving.server.warmup import warm_up
+
+_LOG = logging.getLogger(__name__)
+
+_LOAD_THREADS = 4
+
+
+class Server:
+    """A server that runs: it listens, loads and answers until `stop`.
+
+    Attributes:
+        catalog: its models.
+        metrics: what it counts.
+        grpc_port: None if gRPC has only a socket path.
+        rest_port: None if REST is off.
+    """
+
+    def __init__(self, options: Options) -> None:
+        """Starts everything; what is bad about the options is found before a port opens.
+
+        Raises:
+            serving.server.ports.PortInUseError: a port is in use.
+            ServingError: the configuration is refused.
+        """
+        self._options = options
+        models = _models(options)
+        tls = configs.read_tls(options.ssl_config_file) if options.ssl_config_file else None
+        monitoring = (
+            configs.read_monitoring(options.monitoring_config_file)
+            if options.monitoring_config_file
+            else None
+        )
+        self._scheduler = _batch_scheduler(options)
+        self.metrics = Metrics()
+        self._request_log = (
+            RequestLog(
+                options.request_log_dir, options.request_log_sampling_rate, metrics=self.metrics
+            )
+            if options.request_log_dir
+            else None
+        )
+        manager = Manager(
+            self._load,
+            retry=RetryOptions(
+                retries=options.max_num_load_retries,
+                interval=options.load_retry_interval_micros / 1e6,
+            ),
+            load_threads=options.num_load_threads or _LOAD_THREADS,
+            unload_threads=options.num_unload_threads or 1,
+            fingerprint=fingerprint,
+            on_load=self.metrics.load,
+            released=release_memory,
+        )
+        self.catalog = Catalog(
+            manager,
+            poll_seconds=options.file_system_poll_wait_seconds,
+            allow_labels_for_unavailable=options.allow_version_labels_for_unavailable_models,
+            allow_logging_config=bool(options.request_log_dir),
+        )
+        self._grpc = GrpcServer(
+            self.catalog,
+            metrics=self.metrics,
+            request_log=self._request_log,
+            max_threads=options.grpc_max_threads,
+            channel_arguments=_channel_arguments(options.grpc_channel_arguments),
+            with_health=options.enable_grpc_healthcheck_service,
+        )
+        self.grpc_port = self._listen_grpc(tls)
+        self._rest = self._listen_rest(monitoring)
+        self.rest_port = None if self._rest is None else self._rest.port
+        # What is there now stays; later collections of garbage need not look at it again.
+        gc.collect()
+        gc.freeze()
+        try:
+            self.catalog.start(models)
+        except ServingError:
+            self.stop(0)
+            raise
+        if options.model_config_file:
+            watch_file(
+                options.model_config_file,
+                options.model_config_file_poll_wait_seconds,
+                self.catalog.reload,
+            )
+        self._grpc.start()
+        if self._rest is not None:
+            self._rest.start()
+        threading.Thread(target=self._healthy_once_loaded, name="health", daemon=True).start()
+
+    def start_line(self) -> str:
+        """What is served, where, and what for; one line."""
+        options = self._options
+        what = (
+            f"models of {options.model_config_file}"
+            if options.model_config_file
+            else f"{options.model_name} from {options.model_base_path}"
+        )
+        where = []
+        if self.grpc_port is not None:
+            where.append(f"gRPC on {options.host}:{self.grpc_port}")
+        if options.grpc_socket_path:
+            where.append(f"gRPC on unix:{options.grpc_socket_path}")
+        if self.rest_port is not None:
+            where.append(f"REST on {options.host}:{self.rest_port}")
+        return (
+            f"Headrace model server: {what}; {', '.join(where)}. For development, tests, "
+            "validation and small loads; in production run the stock tensorflow/serving."
+        )
+
+    def wait_until_available(self, timeout: float | None = None) -> bool:
+        """Waits until each configured model answers; False after `timeout` seconds."""
+        return self.catalog.wait_until_available(timeout)
+
+    def stop(self, drain_seconds: float = 5.0) -> None:
+        """Takes no more requests, lets those that run finish for so long, and unloads."""
+        rest = self._rest if hasattr(self, "_rest") else None
+        if rest is not None:
+            rest.begin_stop()
+        self._grpc.stop(drain_seconds)
+        if rest is not None:
+            rest.join(drain_seconds)
+        self.catalog.stop()
+        if self._request_log is not None:
+            self._request_log.close()
+        if self._scheduler is not None:
+            self._scheduler.stop()
+
+    def _load(self, name: str, version: int, path: str) -> LoadedModel:
+        options = self._options
+        session = SessionOptions(
+            tags=tuple(tag for tag in options.saved_model_tags.split(",") if tag),
+            intra_op_threads=options.tensorflow_intra_op_parallelism
+            or options.tensorflow_session_parallelism,
+            inter_op_threads=options.tensorflow_inter_op_parallelism
+            or options.tensorflow_session_parallelism,
+        )
+        model = load(name, version, path, session, self._scheduler)
+        if options.enable_model_warmup:
+            iterations = options.num_request_iterations_for_warmup or 1
+            try:
+                warm_up(model, iterations, self.metrics.warmup)
+            except BaseException:
+                model.close()
+                raise
+        return model
+
+    def _listen_grpc(self, tls: configs.TlsConfig | None) -> int | None:
+        options = self._options
+        if options.grpc_socket_path:
+            self._grpc.listen(f"unix:{options.grpc_socket_path}", tls)
+        if options.port == 0 and options.grpc_socket_path:
+            return None
+        port = max(options.port, 0)
+        if port:
+            ports.check_free(options.host, port, "port")
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        try:
+            return self._grpc.listen(f"{host}:{port}", tls)
+        except OSError as error:
+            ports.check_free(options.host, port, "port")
+            raise ServingError(Code.UNAVAILABLE, str(error)) from error
+
+    def _listen_rest(self, monitoring: str | None) -> _RestServer | None:
+        options = self._options
+        if options.rest_api_port == OFF:
+            return None
+        if options.rest_api_port == options.port and options.port != ANY_FREE:
+            _LOG.error("--rest_api_port equals --port (%d): no REST.", options.port)
+            return None
+        timeout = options.rest_api_timeout_in_ms
+        app = rest_api.app(
+            self.catalog,
+            metrics=self.metrics,
+            request_log=self._request_log,
+            timeout=timeout / 1000 if timeout > 0 else None,
+            monitoring_path=monitoring,
+            cors=options.rest_api_enable_cors_support,
+        )
+        port = max(options.rest_api_port, 0)
+        return _RestServer(app, ports.listen(options.host, port, "rest_api_port"), options)
+
+    def _healthy_once_loaded(self) -> None:
+        self.catalog.wait_until_available()
+        self._grpc.set_health(serving=True)
+
+
+class _RestServer:
+    """uvicorn in a thread."""
+
+    def __init__(self, app: Any, listener: Any, options: Options) -> None:
+        self.port: int = listener.getsockname()[1]
+        self._listener = listener
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                log_level="warning",
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                timeout_graceful_shutdown=max(1, int(options.drain_seconds)),
+            )
+        )
+        self._thread = threading.Thread(
+            target=self._server.run, args=([listener],), name="rest", daemon=True
+        )
+
+    def start(self) -> None:
+        """Answers from now on."""
+        self._thread.start()
+
+    def begin_stop(self) -> None:
+        """Accepts no new connections."""
+        self._server.should_exit = True
+
+    def join(self, seconds: float) -> None:
+        """Waits for the requests that run."""
+        if self._thread.is_alive():
+            self._thread.join(seconds + 1)
+        self._listener.close()
+
+
+def _models(options: Options) -> Any:
+    if options.model_config_file:
+        return configs.read_models(options.model_config_file)
+    if not options.model_base_path:
+        raise ServingError(
+            Code.INVALID_ARGUMENT,
+            "Both server_options.model_base_path and server_options.model_config_file are empty! "
+            "Give --model_base_path=FOLDER (with a folder per version inside) or "
+            "--model_config_file=FILE.",
+        )
+    return configs.single_model(options.model_name, options.model_base_path)
+
+
+def _batch_scheduler(options: Options) -> BatchScheduler | None:
+    if not options.enable_batching:
+        if options.batching_parameters_file:
+            raise ServingError(
+                Code.INVALID_ARGUMENT,
+                "server_options.batching_parameters_file is set without "
+                "setting server_options.enable_batching to true.",
+            )
+        return None
+    threads = os.cpu_count() or 1
+    if not options.batching_parameters_file:
+        return BatchScheduler(BatchingParameters(num_batch_threads=threads))
+    return BatchScheduler(configs.read_batching(options.batching_parameters_file, threads))
+
+
+def _channel_arguments(text: str) -> list[tuple[str, Any]]:
+    arguments: list[tuple[str, Any]] = []
+    for item in filter(None, text.split(",")):
+        name, _, value = item.partition("=")
+        arguments.append((name, int(value) if value.lstrip("-").isdigit() else value))
+    return arguments
