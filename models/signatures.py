@@ -75,7 +75,8 @@ def export(
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.track(transformer.layer)  # its lookup tables are resources of the graph
+    for resource in transformer.resources:
+        archive.track(resource)
     for name, function, specs in (
         (SERVING_DEFAULT, raw, columns),
         (SERVE_EXAMPLES, examples, _serialized("examples")),

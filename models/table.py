@@ -54,8 +54,7 @@ def parse(serialized: tf.Tensor, columns: Mapping[str, RawType]) -> dict[str, tf
 class Transformer:
     """Applies the transform graph to raw columns as dense tensors.
 
-    A tf.Module in effect: whoever exports a function that calls it must track `layer`, whose
-    lookup tables are resources.
+    Whoever exports a function that calls it must track its `resources`: lookup tables.
 
     Args:
         transformed: output of the Transform component.
@@ -63,7 +62,9 @@ class Transformer:
     """
 
     def __init__(self, transformed: tft.TFTransformOutput, features: Features) -> None:
-        self.layer = transformed.transform_features_layer()
+        self._layer = transformed.transform_features_layer()
+        # Not the layer itself: to save a model of tf_keras is to trace it once more, for seconds.
+        self.resources = list(tf.train.TrackableView.children(self._layer).values())
         spec = transformed.raw_feature_spec()
         self._spec = {name: spec[name] for name in raw_columns(features)}
 
@@ -80,7 +81,7 @@ class Transformer:
             else tf.reshape(raw[name], [-1, *spec.shape])
             for name, spec in self._spec.items()
         }
-        outputs: dict[str, tf.Tensor] = self.layer(inputs)
+        outputs: dict[str, tf.Tensor] = self._layer(inputs)
         return outputs
 
 
@@ -111,15 +112,15 @@ def build(
         raise ValueError(f"no examples to train on: no file matches {', '.join(patterns)}")
     kinds: dict[str, RawType] = {**raw_columns(features), label: "int"}
 
-    # There is no Python control flow over tensors in it, and converting it costs a second.
-    @tf.autograph.experimental.do_not_convert
     def transform(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         raw = parse(serialized, kinds)
         target = raw.pop(label)
         return {**transformer(raw), label: target}
 
     records = tf.data.TFRecordDataset(files, compression_type="GZIP", buffer_size=_READ_BUFFER)
-    batches = records.batch(_BATCH_ROWS).map(transform, num_parallel_calls=2).prefetch(1)
+    # There is no Python control flow over tensors in it, and to look for it costs a second.
+    plain = tf.autograph.experimental.do_not_convert(transform)
+    batches = records.batch(_BATCH_ROWS).map(plain, num_parallel_calls=2).prefetch(1)
     columns: dict[str, _Column] = {}
     with contextlib.ExitStack() as files_open:
         for batch in batches.as_numpy_iterator():

@@ -65,6 +65,8 @@ def create_pipeline(config: Config, plan: RunPlan) -> Pipeline:
             # transformed rows one by one takes longer than training on them.
             materialize=False,
             disable_statistics=True,
+            # It would be written for a later run to read, and no later run has the same window.
+            disable_analyzer_cache=True,
         )
         trainer = components.Trainer(
             run_fn="models.training.run_fn",

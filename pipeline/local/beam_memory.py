@@ -90,7 +90,7 @@ def _remember_flags(original: Callable[..., None]) -> Callable[..., None]:
     known: dict[tuple[type, tuple[str, ...]], argparse.Namespace] = {}
 
     @functools.wraps(original)
-    def __init__(self: Any, flags: Any = None, **kwargs: Any) -> None:
+    def initialize(self: Any, flags: Any = None, **kwargs: Any) -> None:
         if kwargs or flags is None or isinstance(flags, str):
             original(self, flags, **kwargs)
             return
@@ -103,4 +103,4 @@ def _remember_flags(original: Callable[..., None]) -> Callable[..., None]:
         self._visible_options = copy.deepcopy(known[key])
         self._all_options = dict(vars(self._visible_options))
 
-    return __init__
+    return initialize
