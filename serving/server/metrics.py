@@ -1,0 +1,204 @@
+"""Counters and latencies in Prometheus' text format, under the stock server's names.
+
+The stock families (`:tensorflow:serving:…`) have exactly the stock labels, so that dashboards,
+alerts and sums over them go on working. What the stock server does not tell, above all which
+version answered, stands in families of their own (`:headrace:serving:…`).
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+
+from serving.server.errors import Code
+from serving.server.versions import VersionStatus
+
+#: Upper bounds, in microseconds.
+LATENCY_BUCKETS = tuple(10 * 1.8**exponent for exponent in range(33))
+
+_STOCK, _OWN = ":tensorflow:serving:", ":headrace:serving:"
+# Clients choose the model names they ask for, and each name is kept for ever.
+_MAX_SERIES = 2000
+_OTHER = "(other)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    name: str
+    labels: tuple[str, ...]
+    kind: str = "counter"
+
+
+_REQUESTS = _Family(f"{_STOCK}request_count", ("model_name", "status"))
+_LATENCY = _Family(f"{_STOCK}request_latency", ("model_name", "API", "entrypoint"), "histogram")
+_RUNTIME = _Family(f"{_STOCK}runtime_latency", ("model_name", "API", "runtime"), "histogram")
+_EXAMPLES = _Family(f"{_STOCK}request_example_counts", ("model",), "histogram")
+_EXAMPLES_TOTAL = _Family(f"{_STOCK}request_example_count_total", ("model",))
+_WARMUPS = _Family(f"{_STOCK}model_warmup_latency", ("model_path", "status"), "histogram")
+_WARMUP_RECORDS = _Family(f"{_STOCK}model_warmup_records_read", ("model_path", "status"))
+_LOGGED = _Family(f"{_STOCK}request_log_count", ("model_name", "status_code"))
+_OF_VERSION = ("model_name", "version")
+_VERSION_REQUESTS = _Family(f"{_OWN}version_request_count", (*_OF_VERSION, "status"))
+_VERSION_LATENCY = _Family(
+    f"{_OWN}version_request_latency", (*_OF_VERSION, "API", "entrypoint"), "histogram"
+)
+_VERSION_LOADS = _Family(f"{_OWN}version_load_count", (*_OF_VERSION, "status"))
+_LOAD_LATENCY = _Family(f"{_OWN}version_load_latency", _OF_VERSION, "histogram")
+_STATE = _Family(f"{_OWN}version_state", (*_OF_VERSION, "state"), "gauge")
+_LABEL = _Family(f"{_OWN}version_label", ("model_name", "label"), "gauge")
+_BUILD = _Family(f"{_OWN}build_info", ("version", "tensorflow"), "gauge")
+
+
+class _Histogram:
+    __slots__ = ("counts", "sum")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(LATENCY_BUCKETS) + 1)
+        self.sum = 0.0
+
+    def add(self, value: float) -> None:
+        self.counts[bisect_left(LATENCY_BUCKETS, value)] += 1
+        self.sum += value
+
+
+class Metrics:
+    """What a server counts. Thread-safe; a call costs a microsecond or two."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counters: dict[_Family, dict[tuple[str, ...], float]] = {}
+        self._histograms: dict[_Family, dict[tuple[str, ...], _Histogram]] = {}
+
+    def request(self, model: str, version: int | None, code: Code) -> None:
+        """Counts a request that was answered, with whatever code; version None: none answered."""
+        self._count(_REQUESTS, (model, code.name))
+        if version is not None:
+            self._count(_VERSION_REQUESTS, (model, str(version), code.name))
+
+    def request_latency(
+        self, model: str, api: str, entrypoint: str, seconds: float, version: int | None
+    ) -> None:
+        """Counts the time of a successful request, from its arrival to its answer.
+
+        Args:
+            model: its name.
+            api: `Predict`, … over gRPC; `predict`, … or, for what is no inference, "" over REST.
+            entrypoint: `GRPC` or `REST`.
+            seconds: the time.
+            version: that answered; None: none did.
+        """
+        self._observe(_LATENCY, (model, api, entrypoint), seconds * 1e6)
+        if version is not None:
+            labels = (model, str(version), api, entrypoint)
+            self._observe(_VERSION_LATENCY, labels, seconds * 1e6)
+
+    def runtime_latency(self, model: str, api: str, seconds: float) -> None:
+        """Counts the time of a run of the session."""
+        self._observe(_RUNTIME, (model, api, "TF1"), seconds * 1e6)
+
+    def examples(self, model: str, count: int) -> None:
+        """Counts the examples of a MultiInference request."""
+        self._observe(_EXAMPLES, (model,), count)
+        self._count(_EXAMPLES_TOTAL, (model,), count)
+
+    def warmup(self, model_path: str, status: str, records: int, seconds: float) -> None:
+        """Counts a warm-up, the records it read and its time."""
+        self._observe(_WARMUPS, (model_path, status), seconds * 1e6)
+        self._count(_WARMUP_RECORDS, (model_path, status), records)
+
+    def load(self, model: str, version: int, seconds: float, ok: bool) -> None:
+        """Counts an attempt to load a version."""
+        self._count(_VERSION_LOADS, (model, str(version), "success" if ok else "fail"))
+        if ok:
+            self._observe(_LOAD_LATENCY, (model, str(version)), seconds * 1e6)
+
+    def logged(self, model: str, code: Code) -> None:
+        """Counts a request picked for the log: OK; RESOURCE_EXHAUSTED if it was dropped, …."""
+        self._count(_LOGGED, (model, code.name))
+
+    def text(
+        self,
+        versions: Iterable[tuple[str, VersionStatus]] = (),
+        labels: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> str:
+        """All that was counted, in Prometheus' text format.
+
+        Args:
+            versions: model and status of each version, as they are now.
+            labels: model -> label -> version, as they are now.
+        """
+        now: dict[_Family, dict[tuple[str, ...], float]] = {
+            _BUILD: {(_installed("headrace"), _installed("tensorflow")): 1},
+            _STATE: {(model, str(s.version), s.state): 1 for model, s in versions},
+            _LABEL: {
+                (model, label): version
+                for model, of_model in (labels or {}).items()
+                for label, version in of_model.items()
+            },
+        }
+        with self._lock:
+            lines = [
+                line
+                for family, series in [*self._counters.items(), *now.items()]
+                if series
+                for line in _samples(family, series)
+            ]
+            for family, histograms in self._histograms.items():
+                lines += _buckets(family, histograms)
+        return "\n".join(lines) + "\n"
+
+    def _count(self, family: _Family, labels: tuple[str, ...], by: float = 1) -> None:
+        with self._lock:
+            series = self._counters.setdefault(family, {})
+            if labels not in series and len(series) >= _MAX_SERIES:
+                labels = (_OTHER, *labels[1:])
+            series[labels] = series.get(labels, 0) + by
+
+    def _observe(self, family: _Family, labels: tuple[str, ...], value: float) -> None:
+        with self._lock:
+            series = self._histograms.setdefault(family, {})
+            histogram = series.get(labels)
+            if histogram is None:
+                if len(series) >= _MAX_SERIES:
+                    labels = (_OTHER, *labels[1:])
+                histogram = series.setdefault(labels, _Histogram())
+            histogram.add(value)
+
+
+def _installed(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _samples(family: _Family, series: Mapping[tuple[str, ...], float]) -> Iterator[str]:
+    yield f"# TYPE {family.name} {family.kind}"
+    for labels, value in sorted(series.items()):
+        yield f"{family.name}{{{_labels(family, labels)}}} {value}"
+
+
+def _buckets(family: _Family, histograms: Mapping[tuple[str, ...], _Histogram]) -> Iterator[str]:
+    yield f"# TYPE {family.name} histogram"
+    for labels, histogram in sorted(histograms.items()):
+        text = _labels(family, labels)
+        total = 0
+        for bound, count in zip((*LATENCY_BUCKETS, None), histogram.counts, strict=True):
+            total += count
+            end = "+Inf" if bound is None else f"{bound:g}"
+            yield f'{family.name}_bucket{{{text},le="{end}"}} {total}'
+        yield f"{family.name}_sum{{{text}}} {histogram.sum:.12g}"
+        yield f"{family.name}_count{{{text}}} {total}"
+
+
+def _labels(family: _Family, values: tuple[str, ...]) -> str:
+    return ",".join(
+        f'{name}="{_escaped(value)}"' for name, value in zip(family.labels, values, strict=True)
+    )
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
