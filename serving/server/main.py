@@ -59,8 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(flags.usage())
         return 0
     if parsed.version:
-        print(f"TensorFlow ModelServer: headrace {metadata.version('headrace')}")
-        print(f"TensorFlow Library: {metadata.version('tensorflow')}")
+        version = metadata.version("tensorflow")
+        print(f"TensorFlow ModelServer: {version} (Headrace's embedded server)")
+        print(f"TensorFlow Library: {version}")
         return 0
     logging.basicConfig(format="%(asctime)s %(levelname).1s %(message)s", level=logging.INFO)
     for warning in parsed.warnings:

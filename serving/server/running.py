@@ -55,13 +55,6 @@ class Server:
         )
         self._scheduler = _batch_scheduler(options)
         self.metrics = Metrics()
-        self._request_log = (
-            RequestLog(
-                options.request_log_dir, options.request_log_sampling_rate, metrics=self.metrics
-            )
-            if options.request_log_dir
-            else None
-        )
         manager = Manager(
             self._load,
             retry=RetryOptions(
@@ -79,6 +72,16 @@ class Server:
             poll_seconds=options.file_system_poll_wait_seconds,
             allow_labels_for_unavailable=options.allow_version_labels_for_unavailable_models,
             allow_logging_config=bool(options.request_log_dir),
+        )
+        self._request_log = (
+            RequestLog(
+                options.request_log_dir,
+                options.request_log_sampling_rate,
+                metrics=self.metrics,
+                rates=self.catalog.logging_rates,
+            )
+            if options.request_log_dir
+            else None
         )
         self._grpc = GrpcServer(
             self.catalog,
@@ -198,6 +201,7 @@ class Server:
             timeout=timeout / 1000 if timeout > 0 else None,
             monitoring_path=monitoring,
             cors=options.rest_api_enable_cors_support,
+            threads=options.rest_api_num_threads,
         )
         port = max(options.rest_api_port, 0)
         return _RestServer(app, ports.listen(options.host, port, "rest_api_port"), options)
@@ -216,9 +220,10 @@ class _RestServer:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
+                http="httptools",
+                ws="none",
                 log_level="warning",
                 access_log=False,
-                lifespan="off",
                 server_header=False,
                 timeout_graceful_shutdown=max(1, int(options.drain_seconds)),
             )

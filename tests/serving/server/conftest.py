@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from serving.server.catalog import Catalog
 
 # Tests are modules without a package; `import tiny_models` works in all files of this folder.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -37,3 +42,37 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         function(root / function.__name__ / "1")
     return root
+
+
+@pytest.fixture(scope="session")
+def serve() -> Iterator[Callable[..., Catalog]]:
+    """serve({model name: base path}) -> a Catalog with every model AVAILABLE.
+
+    Further arguments go to the Catalog; `scheduler` to the loads.
+    """
+    from tensorflow_serving.config import model_server_config_pb2
+
+    from serving.server import saved_model
+    from serving.server.catalog import Catalog
+    from serving.server.lifecycle import Manager
+
+    made: list[Catalog] = []
+
+    def make(models: Mapping[str, Path], scheduler: object = None, **options: object) -> Catalog:
+        def load(name: str, version: int, path: str) -> saved_model.LoadedModel:
+            return saved_model.load(name, version, path, scheduler=scheduler)
+
+        config = model_server_config_pb2.ModelServerConfig()
+        for name, path in models.items():
+            config.model_config_list.config.add(
+                name=name, base_path=str(path), model_platform="tensorflow"
+            )
+        catalog = Catalog(Manager(load), **options)
+        made.append(catalog)
+        catalog.start(config)
+        assert catalog.wait_until_available(60)
+        return catalog
+
+    yield make
+    for catalog in made:
+        catalog.stop()

@@ -53,7 +53,7 @@ def half_plus(directory: Path, offset: float = 2.0) -> Path:
         slope = tf1.Variable(0.5, name="a")
         intercept = tf1.Variable(offset, name="b")
         more = tf1.Variable(offset + 1, name="c")
-        serialized = tf1.placeholder(tf.string, name="tf_example")
+        serialized = tf1.placeholder(tf.string, [None], name="tf_example")
         spec = {
             "x": tf.io.FixedLenFeature([1], tf.float32),
             "x2": tf.io.FixedLenFeature([1], tf.float32, default_value=[0.0]),
