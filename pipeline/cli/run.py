@@ -32,32 +32,36 @@ class Progress:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._tick: threading.Event | None = None
+        self._lock = threading.Lock()
+        self._running: dict[str, float] = {}
+        if console.is_terminal:
+            threading.Thread(target=self._clock, daemon=True).start()
 
     def say(self, message: str) -> None:
         """One line of what is going on."""
         self._console.print(message, style="dim")
 
     def node(self, name: str, seconds: float | None) -> None:
-        """A component starts (None) or has ended."""
+        """A component starts (None) or has ended; two may run at a time."""
         label = "loading TensorFlow and TFX" if name == "imports" else name
-        if seconds is None:
+        with self._lock:
+            if seconds is None:
+                self._running[label] = time.monotonic()
+                return
+            self._running.pop(label, None)
             if self._console.is_terminal:
-                self._tick = threading.Event()
-                threading.Thread(target=self._clock, args=(label, self._tick), daemon=True).start()
-            return
-        if self._tick:
-            self._tick.set()
-            self._tick = None
-            self._console.file.write("\r\x1b[K")
-        self._console.print(f"  {label:<28}{seconds:6.1f} s", highlight=False)
+                self._console.file.write("\r\x1b[K")
+            self._console.print(f"  {label:<28}{seconds:6.1f} s", highlight=False)
 
-    def _clock(self, label: str, done: threading.Event) -> None:
-        started = time.monotonic()
-        while not done.wait(0.2):
-            elapsed = time.monotonic() - started
-            self._console.file.write(f"\r  {label:<28}{elapsed:6.1f} s …")
-            self._console.file.flush()
+    def _clock(self) -> None:
+        while True:
+            time.sleep(0.2)
+            with self._lock:
+                if self._running:
+                    label, started = list(self._running.items())[-1]
+                    elapsed = time.monotonic() - started
+                    self._console.file.write(f"\r  {label:<28}{elapsed:6.1f} s …\x1b[K")
+                    self._console.file.flush()
 
 
 @click.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from google.protobuf import text_format
 
 from serving.client import messages
 from serving.client.errors import ClientError
+from serving.durable import write_atomic
 
 
 def entry(
@@ -92,3 +94,19 @@ def serving(config: Any, name: str, labels: Mapping[str, int], also: Iterable[in
     elif wanted:
         policy.all.SetInParent()
     return changed
+
+
+def rewrite(path: str | Path, config: Any) -> None:
+    """Replaces a file by one that says `config`; the comments at its top stay.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = Path(path)
+    top = list(
+        itertools.takewhile(
+            lambda line: line.startswith("#") or not line.strip(),
+            path.read_text(encoding="utf-8").splitlines(keepends=True),
+        )
+    )
+    write_atomic(path, "".join(top) + text(config))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import struct
 from collections.abc import Mapping
 from typing import Any
@@ -160,7 +161,7 @@ def _path(target: Target) -> str:
 
 
 def _why(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    return re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
 
 
 def _jsonable(tensor: Tensor) -> list[Any]:

@@ -82,9 +82,10 @@ class Retries:
                 if attempt + 1 < self.tries and (left is None or wait < left):
                     self.sleep(wait)
                     continue
+                if attempt == 0:
+                    raise
                 passed = time.monotonic() - started
-                times = "1 try" if attempt == 0 else f"{attempt + 1} tries"
-                raise Unreachable(f"{error} ({times} in {passed:.1f} s)") from error
+                raise Unreachable(f"{error} ({attempt + 1} tries in {passed:.1f} s)") from error
         raise AssertionError("unreachable: tries is at least 1")
 
 

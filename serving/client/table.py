@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import IO, Any
 
 from serving.client.errors import RowError
@@ -81,8 +82,28 @@ def of(rows: Any, only_input: str | None = None, limit: int | None = None) -> Ta
     return Table(limit, table.names, lambda name: table.column(name)[:limit])
 
 
-def read(path: str, limit: int | None = None) -> Table:
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a CSV file is written.
+
+    Attributes:
+        delimiter: one character; None: the one of `,` `;` tab `|` that the header has most of.
+        encoding: of the text; a byte-order mark is passed over.
+        nulls: texts that mean "missing", beside the empty field.
+    """
+
+    delimiter: str | None = None
+    encoding: str = "utf-8-sig"
+    nulls: tuple[str, ...] = ()
+
+
+def read(path: str, limit: int | None = None, dialect: Dialect = Dialect()) -> Table:
     """The rows of a file: Parquet, CSV or JSON lines by its name.
+
+    Args:
+        path: of the file.
+        limit: at most so many of the first rows.
+        dialect: of a CSV file.
 
     Raises:
         RowError: it cannot be read; names the line.
@@ -92,17 +113,17 @@ def read(path: str, limit: int | None = None) -> Table:
         if stem.endswith(_PARQUET):
             return _read_parquet(path, limit)
         if stem.endswith(_CSV):
-            with _text(path) as file:
-                return _read_csv(path, file, limit)
+            with _text(path, dialect.encoding) as file:
+                return _read_csv(path, file, limit, dialect)
         if stem.endswith(_JSON_LINES):
-            with _text(path) as file:
+            with _text(path, "utf-8-sig") as file:
                 return _of_rows(list(itertools.islice(_json_lines(path, file), limit)), None)
     except FileNotFoundError:
         raise RowError(f"{path}: there is no such file.") from None
     except (OSError, EOFError) as error:
         raise RowError(f"{path}: cannot be read ({error}).") from error
     except UnicodeDecodeError as error:
-        raise RowError(f"{path}: is not UTF-8 text. Convert it.") from error
+        raise RowError(f"{path}: is not {error.encoding} text. Convert it.") from error
     raise RowError(
         f"{path}: its name must end in .parquet, .csv or .jsonl (the last two also with .gz)."
     )
@@ -188,15 +209,15 @@ def _read_parquet(path: str, limit: int | None) -> Table:
         raise RowError(f"{path}: is not a readable Parquet file ({error}).") from error
 
 
-def _text(path: str) -> IO[str]:
+def _text(path: str, encoding: str) -> IO[str]:
     if path.lower().endswith(".gz"):
-        return io.TextIOWrapper(gzip.open(path), encoding="utf-8-sig", newline="")
-    return open(path, encoding="utf-8-sig", newline="")
+        return io.TextIOWrapper(gzip.open(path), encoding=encoding, newline="")
+    return open(path, encoding=encoding, newline="")
 
 
-def _read_csv(path: str, file: IO[str], limit: int | None) -> Table:
+def _read_csv(path: str, file: IO[str], limit: int | None, dialect: Dialect) -> Table:
     header = file.readline()
-    delimiter = max(_DELIMITERS, key=header.count)
+    delimiter = dialect.delimiter or max(_DELIMITERS, key=header.count)
     names = next(csv.reader([header], delimiter=delimiter), [])
     names = [name.strip() for name in names]
     if not names:
@@ -217,8 +238,13 @@ def _read_csv(path: str, file: IO[str], limit: int | None) -> Table:
     except csv.Error as error:
         raise RowError(f"{path}, line {lines.line_num + 1}: {error}.") from error
     place = {name: index for index, name in enumerate(names)}
-    # A field without content is a missing value, a text's as well.
-    return Table(len(rows), tuple(place), lambda name: [row[place[name]] or None for row in rows])
+    nulls = {"", *dialect.nulls}
+
+    def column(name: str) -> list[str | None]:
+        index = place[name]
+        return [None if row[index] in nulls else row[index] for row in rows]
+
+    return Table(len(rows), tuple(place), column)
 
 
 def _json_lines(path: str, file: IO[str]) -> Iterator[dict[str, Any]]:
