@@ -8,21 +8,34 @@ seventeen (double); never without a point or an exponent, so that a reader sees 
 from __future__ import annotations
 
 import math
+import time
 
 import numpy as np
+
+from serving.server.errors import Code, ServingError
 
 # Numbers that are formatted at a time: another thread may run in between.
 _CHUNK = 1 << 14
 _NAMES = {"nan": "NaN", "-nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
-def float_texts(values: np.ndarray) -> list[str]:
-    """The texts of a float32 or float64 array, in row-major order."""
+def float_texts(values: np.ndarray, deadline: float | None = None) -> list[str]:
+    """The texts of a float32 or float64 array, in row-major order.
+
+    Args:
+        values: any shape.
+        deadline: when to give up, on the clock `time.monotonic`.
+
+    Raises:
+        ServingError: DEADLINE_EXCEEDED.
+    """
     flat = values.reshape(-1)
     if flat.size <= _CHUNK:
         return _texts(flat)
     texts: list[str] = []
     for start in range(0, flat.size, _CHUNK):
+        if deadline is not None and time.monotonic() > deadline:
+            raise ServingError(Code.DEADLINE_EXCEEDED, "Timed out while writing the JSON text.")
         texts += _texts(flat[start : start + _CHUNK])
     return texts
 

@@ -19,15 +19,16 @@ _BYTES_SUFFIX = "_bytes"  # of the outputs whose strings are written in base64
 quote: Callable[[str], str] = json.encoder.encode_basestring
 
 
-def write_rows(outputs: Mapping[str, np.ndarray]) -> str:
+def write_rows(outputs: Mapping[str, np.ndarray], deadline: float | None = None) -> str:
     """The answer to a request by row: a list with a value, or an object of values, per row.
 
     Args:
         outputs: alias -> array; all with the same first dimension, the rows.
+        deadline: when to give up, on the clock `time.monotonic`.
 
     Raises:
         ServingError: INVALID_ARGUMENT, an output has no rows, or another number of them, or
-            cannot be written.
+            cannot be written; DEADLINE_EXCEEDED.
     """
     rows = -1
     columns: dict[str, list[str]] = {}
@@ -41,7 +42,7 @@ def write_rows(outputs: Mapping[str, np.ndarray]) -> str:
                 "Ask by column (`inputs`) instead."
             )
         rows = len(array)
-        columns[name] = _nested(_texts(name, array), array.shape[1:], rows)
+        columns[name] = _nested(_texts(name, array, deadline), array.shape[1:], rows)
     if len(columns) == 1:
         items: Sequence[str] = next(iter(columns.values()))
     else:
@@ -53,14 +54,18 @@ def write_rows(outputs: Mapping[str, np.ndarray]) -> str:
     return _document("predictions", "[" + ", ".join(items) + "]")
 
 
-def write_columns(outputs: Mapping[str, np.ndarray]) -> str:
+def write_columns(outputs: Mapping[str, np.ndarray], deadline: float | None = None) -> str:
     """The answer to a request by column: a tensor, or an object of tensors.
 
+    Args:
+        outputs: alias -> array.
+        deadline: as above.
+
     Raises:
-        ServingError: INVALID_ARGUMENT, an output cannot be written.
+        ServingError: INVALID_ARGUMENT, an output cannot be written; DEADLINE_EXCEEDED.
     """
     texts = {
-        name: _nested(_texts(name, outputs[name]), outputs[name].shape, 1)[0]
+        name: _nested(_texts(name, outputs[name], deadline), outputs[name].shape, 1)[0]
         for name in sorted(outputs)
     }
     if len(texts) == 1:
@@ -85,10 +90,10 @@ def _nested(texts: list[str], shape: Sequence[int], count: int) -> list[str]:
     return texts
 
 
-def _texts(name: str, array: np.ndarray) -> list[str]:
+def _texts(name: str, array: np.ndarray, deadline: float | None) -> list[str]:
     kind = array.dtype.kind
     if array.dtype in (np.float32, np.float64):
-        return float_texts(array)
+        return float_texts(array, deadline)
     flat: list[Any] = array.reshape(-1).tolist()
     if kind == "O":
         return _strings(name, flat)

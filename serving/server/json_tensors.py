@@ -22,6 +22,8 @@ from serving.server.json_values import from_b64, is_b64, rendered, to_bytes, typ
 #: numpy cannot hold more dimensions.
 MAX_DIMENSIONS = 64
 
+_STEP = 1 << 18  # values that are converted at a time
+
 _ROWS, _COLUMNS = "instances", "inputs"
 _FLOATS = {"float": np.float32, "double": np.float64}
 # Name -> what holds its values, the range of the integer literals, what they are cast to.
@@ -263,7 +265,7 @@ def _walk(value: Any, dtype: str) -> tuple[list[int], list[Any]]:
     if len(shape) >= MAX_DIMENSIONS:
         raise _invalid(
             f"A tensor of {len(shape)} dimensions is not supported; at most "
-            f"{MAX_DIMENSIONS - 1} are."
+            f"{MAX_DIMENSIONS} are, the rows included."
         )
     return shape, values
 
@@ -277,13 +279,21 @@ def _array(values: list[Any], shape: list[int], dtype: str) -> np.ndarray:
         low, high, narrow = _INTEGERS[dtype]
         # Literals may be wider than the dtype; like the stock server's, they wrap around.
         wide = np.uint64 if high > _INT32.max and low == 0 else np.int64
-        return np.array(values, wide).astype(narrow).reshape(shape)
+        return _filled(values, wide).astype(narrow, copy=False).reshape(shape)
     if dtype in _FLOATS:
         with np.errstate(over="ignore"):  # beyond a float is infinite
-            return np.array(values, _FLOATS[dtype]).reshape(shape)
+            return _filled(values, _FLOATS[dtype]).reshape(shape)
     if dtype == "bool":
         return np.array(values, np.bool_).reshape(shape)
     return _empty(shape, dtype)
+
+
+def _filled(values: list[Any], dtype: Any) -> np.ndarray:
+    """`values` as an array, in steps between which another thread may run."""
+    array = np.empty(len(values), dtype)
+    for start in range(0, len(values), _STEP):
+        array[start : start + _STEP] = values[start : start + _STEP]
+    return array
 
 
 def _empty(shape: list[int], dtype: str) -> np.ndarray:

@@ -83,7 +83,8 @@ def _is_plain(body: bytes) -> bool:
     return not (
         b"\\ud" in body
         or b"\\uD" in body
-        or _BIG_EXPONENT.search(body)
+        # In steps, between which another thread may run.
+        or any(_BIG_EXPONENT.search(body, i, i + _LARGE + 8) for i in range(0, len(body), _LARGE))
         or _MANY_DIGITS in body.translate(_TO_ZEROS)
     )
 

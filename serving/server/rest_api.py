@@ -43,7 +43,7 @@ Headers = list[tuple[bytes, bytes]]
 _LOG = logging.getLogger(__name__)
 
 OPENAPI_PATH = "/openapi.json"
-_JSON, _TEXT, _HTML = b"application/json", b"text/plain; charset=utf-8", b"text/html"
+_JSON, _TEXT, _HTML = b"application/json", b"text/plain", b"text/html"
 _NOT_FOUND = (
     b"<html><head><title>404 Not Found</title></head><body><h1>Not Found</h1></body></html>\n"
 )
@@ -113,6 +113,7 @@ class RestApp:
         self._monitoring_path = monitoring_path
         self._cors = cors
         self._waiting = 0
+        self._large = asyncio.Semaphore(1)
         self._openapi = json.dumps(describe()).encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -181,9 +182,16 @@ class RestApp:
         self._waiting += 1
         try:
             async with asyncio.timeout(self._timeout):
-                return await asyncio.get_running_loop().run_in_executor(
-                    self._pool, self._run, route, body, deadline
-                )
+                if body.large:
+                    await self._large.acquire()
+                future = self._pool.submit(self._run, route, body, deadline)
+                if body.large:
+                    # Not when the client is told that its time is up: the thread goes on.
+                    loop = asyncio.get_running_loop()
+                    future.add_done_callback(
+                        lambda _: loop.call_soon_threadsafe(self._large.release)
+                    )
+                return await asyncio.wrap_future(future)
         except TimeoutError:
             raise ServingError(
                 Code.DEADLINE_EXCEEDED, f"Timed out: no answer within {self._timeout:g} seconds."
@@ -192,17 +200,33 @@ class RestApp:
             self._waiting -= 1
 
     def _run(self, route: Route, body: Body, deadline: float | None) -> Answer:
+        large = body.large
+        answer = self._run_caught(route, body, deadline)
+        if answer.error is not None:
+            _forget_frames(answer.error)
+        if large:
+            from serving.server.saved_model import release_memory
+
+            release_memory()
+        return answer
+
+    def _run_caught(self, route: Route, body: Body, deadline: float | None) -> Answer:
         try:
             return self._methods.run(route, body, deadline)
-        except ServingError:
-            raise
+        except ServingError as error:
+            return Answer("", None, error)
         except MemoryError:
-            raise ServingError(
-                Code.RESOURCE_EXHAUSTED, "Out of memory. Send fewer rows at a time."
-            ) from None
-        except Exception as error:
+            message = "Out of memory. Send fewer rows at a time."
+            return Answer("", None, ServingError(Code.RESOURCE_EXHAUSTED, message))
+        except Exception as error:  # noqa: BLE001 - whatever it was, the client gets a status
             _LOG.exception("%s of model %s", route.method, route.model)
-            raise ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}") from error
+            message = f"{type(error).__name__}: {error}"
+            return Answer("", None, ServingError(Code.INTERNAL, message))
+
+
+def _forget_frames(error: ServingError) -> None:
+    """An error's trace holds all that the request had in memory."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
 
 
 def _failure(error: ServingError, version: int | None) -> _Response:

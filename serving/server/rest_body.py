@@ -53,9 +53,14 @@ class BodyRefusedError(ServingError):
 
 
 class Body:
-    """A body as it was received."""
+    """A body as it was received.
 
-    def __init__(self, content: bytes, gzipped: bool, limit: int) -> None:
+    Attributes:
+        large: whether to work on it alone.
+    """
+
+    def __init__(self, content: bytes, gzipped: bool, limit: int, large: bool = False) -> None:
+        self.large = large
         self._content: bytes | None = content
         self._gzipped = gzipped
         self._limit = limit
@@ -77,11 +82,10 @@ class BodyReader:
     def __init__(self, limits: BodyLimits) -> None:
         self._limits = limits
         self._held = 0
-        self._turn = asyncio.Semaphore(1)
 
     @asynccontextmanager
     async def receive(self, headers: Headers, receive: Receive) -> AsyncIterator[Body]:
-        """Receives a request's body and, if it is large, waits for its turn.
+        """Receives a request's body.
 
         Raises:
             Disconnected: the client went away.
@@ -115,13 +119,9 @@ class BodyReader:
                 name == b"content-encoding" and value.strip().lower() == b"gzip"
                 for name, value in headers
             )
-            body = Body(b"".join(chunks), gzipped, limits.bytes)
+            content = b"".join(chunks)
             chunks.clear()
-            if size < limits.large:
-                yield body
-            else:
-                async with self._turn:
-                    yield body
+            yield Body(content, gzipped, limits.bytes, large=size >= limits.large)
         finally:
             self._held -= size
 

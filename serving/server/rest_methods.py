@@ -133,7 +133,7 @@ class RestMethods:
         started = time.perf_counter()
         outputs = model.run(signature, inputs, None, _left(deadline))
         self.metrics.runtime_latency(route.model, "predict", time.perf_counter() - started)
-        text = write_rows(outputs) if by_row else write_columns(outputs)
+        text = (write_rows if by_row else write_columns)(outputs, deadline)
         if self._log is not None:
             self._log.predict(
                 route.model,
