@@ -8,49 +8,70 @@ from setuptools import find_packages, setup
 
 ROOMS = ("pipeline", "models", "serving")
 
-CORE = [
+# What the command line and the REST client need: a machine that only asks gets no more.
+BASE = [
+    "click>=8.1,<9",
+    "httpx>=0.28,<1",
+    "pydantic>=2.10,<3",
+    "rich>=13.9,<16",
+]
+
+GRPC = "grpcio>=1.80,<2"
+NUMPY = "numpy>=2.0,<3"
+PROTOBUF = "protobuf>=6.33,<7"
+PYARROW = "pyarrow>=18.1,<19"
+
+# The client over gRPC, and reading Parquet. No TensorFlow.
+CLIENT = [GRPC, PROTOBUF, PYARROW]
+
+# The embedded model server.
+SERVER = [
+    GRPC,
+    "grpcio-health-checking>=1.80,<2",
+    "grpcio-reflection>=1.80,<2",
+    "httptools>=0.6,<1",
+    NUMPY,
+    PROTOBUF,
+    "starlette>=0.41,<2",
+    "tensorflow==2.21.0",
+    "tensorflow-serving-api==2.19.1",  # tfx-bsl caps it below 2.20
+    "uvicorn>=0.32,<1",
+    "uvloop>=0.21,<1; sys_platform != 'win32'",
+]
+
+# Making models; a candidate is tried in the embedded server.
+PIPELINE = [
+    *SERVER,
+    *CLIENT,
     "apache-beam==2.77.0",
+    "duckdb>=2.0,<3",
     "keras==3.15.1",
     "ml-metadata==1.21.0",
     "tensorboard==2.21.0",  # TensorFlow 2.21 no longer brings it; its Keras callback needs it
-    "tensorflow==2.21.0",
     "tensorflow-data-validation==1.21.0",
     "tensorflow-metadata==1.21.0",
     "tensorflow-model-analysis==0.52.0",
-    "tensorflow-serving-api==2.19.1",  # tfx-bsl caps it below 2.20
     "tensorflow-transform==1.21.0",
     "tfx==1.21.0",
     "tfx-bsl==1.21.0",
 ]
 
-SUPPORT = [
-    "click>=8.1,<9",
-    "duckdb>=2.0,<3",
-    "grpcio>=1.80,<2",
-    "grpcio-health-checking>=1.80,<2",
-    "grpcio-reflection>=1.80,<2",
-    "httptools>=0.6,<1",
-    "httpx>=0.28,<1",
-    "numpy>=2.0,<3",
-    "protobuf>=6.33,<7",
-    "pyarrow>=18.1,<19",
-    "pydantic>=2.10,<3",
-    "rich>=13.9,<16",
-    "starlette>=0.41,<2",
-    "uvicorn>=0.32,<1",
-    "uvloop>=0.21,<1; sys_platform != 'win32'",
-]
-
 EXTRAS = {
+    "client": CLIENT,
+    "server": SERVER,
+    "pipeline": sorted(set(PIPELINE)),
     # TFX's own [kfp] extra installs nothing on Python 3.12 and later.
     "vertex": ["kfp==2.16.1"],
     "dev": [
+        "compose-spec>=0.2,<0.3",  # these and two more check the files in serving/deploy
         "fastapi>=0.115,<1",  # the plain app that benchmarks/serving.py compares with
         "hypothesis>=6.100,<7",
         "import-linter>=2.17,<3",
         "jsonschema>=4,<5",
+        "kubernetes-validate>=1.33,<2",
         "mypy>=2.4,<3",
         "pip>=25",  # Beam and TFX call `python -m pip` when they stage packages
+        "promql-parser>=0.6,<1",
         "pytest>=9,<10",
         "pytest-timeout>=2.4,<3",
         "pyyaml>=6,<7",
@@ -75,7 +96,7 @@ setup(
             )
         ]
     },
-    install_requires=CORE + SUPPORT,
+    install_requires=BASE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["headrace = pipeline.cli.main:main"]},
     zip_safe=False,
