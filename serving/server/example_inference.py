@@ -124,7 +124,7 @@ def multi_inference_with(
     for task in request.tasks:
         _check_task(task, request.tasks[0], model, names)
         names.append(task.model_spec.signature_name or DEFAULT_SIGNATURE)
-    _example_count(request.input)
+    example_count(request.input)
     response = inference_pb2.MultiInferenceResponse()
     for task, name in zip(request.tasks, names, strict=True):
         result = response.results.add()
@@ -281,7 +281,12 @@ def _run(
     return outputs, len(examples)
 
 
-def _example_count(given: input_pb2.Input) -> int:
+def example_count(given: input_pb2.Input) -> int:
+    """How many examples an input holds.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, none.
+    """
     kind = given.WhichOneof("kind")
     count = 0
     if kind == "example_list":
@@ -296,7 +301,7 @@ def _example_count(given: input_pb2.Input) -> int:
 def _serialized(given: input_pb2.Input) -> np.ndarray:
     # A context comes before its example. Of a feature in both, the example's wins: that is how a
     # parser merges messages that follow each other.
-    batch = np.empty(_example_count(given), object)
+    batch = np.empty(example_count(given), object)
     if given.WhichOneof("kind") == "example_list":
         batch[:] = [example.SerializeToString() for example in given.example_list.examples]
     else:

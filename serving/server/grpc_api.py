@@ -79,8 +79,10 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
             context,
             lambda: inference.multi_inference(self._catalog, request, context.time_remaining()),
         )
+        name, version = _answered_by(response.results[0])
+        self._metrics.examples(name, inference.example_count(request.input))
         if self._log is not None:
-            self._log.multi_inference(*_answered_by(response.results[0]), request, response)
+            self._log.multi_inference(name, version, request, response)
         return response
 
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802

@@ -3,6 +3,7 @@
 from serving.server.example_inference import (
     classify,
     classify_with,
+    example_count,
     multi_inference,
     multi_inference_with,
     regress,
@@ -13,6 +14,7 @@ from serving.server.prediction import get_metadata, get_status, predict, predict
 __all__ = [
     "classify",
     "classify_with",
+    "example_count",
     "get_metadata",
     "get_status",
     "multi_inference",

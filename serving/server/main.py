@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from serving.server import flags
 from serving.server.flags import ANY_FREE, OFF, Options
-from serving.server.ports import PortInUseError
+from serving.server.ports import PortInUseError, check_free
 
 if TYPE_CHECKING:
     from serving.server.running import Server
@@ -40,6 +40,10 @@ def start(options: Options) -> Server:
         PortInUseError: a port is in use.
         serving.server.errors.ServingError: the configuration is refused.
     """
+    # A port in use is known at once; TensorFlow takes seconds to load.
+    for flag, port in (("port", options.port), ("rest_api_port", options.rest_api_port)):
+        if port > 0:
+            check_free(options.host, port, flag)
     from serving.server.tf_start import start_tensorflow
 
     start_tensorflow()

@@ -228,6 +228,7 @@ class _RestServer:
                 timeout_graceful_shutdown=max(1, int(options.drain_seconds)),
             )
         )
+        self._app = app
         self._thread = threading.Thread(
             target=self._server.run, args=([listener],), name="rest", daemon=True
         )
@@ -245,6 +246,7 @@ class _RestServer:
         if self._thread.is_alive():
             self._thread.join(seconds + 1)
         self._listener.close()
+        self._app.close()
 
 
 def _models(options: Options) -> Any:
