@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from serving.layout import index_versions
+from serving.layout import SAVED_MODEL_FILES, index_versions
 from serving.server.errors import Code, ServingError
 
 _LOG = logging.getLogger(__name__)
@@ -163,7 +163,7 @@ class Watcher:
             self._say(
                 source,
                 f"No versions of servable {source.name} found under base path {source.base_path}. "
-                "Is the name of the model's folder a number?",
+                + _hint(source.base_path),
             )
         elif missing or source.policy.specific == frozenset():
             self._say(
@@ -180,6 +180,12 @@ class Watcher:
         if self._said.get(source.name) != problem:
             self._said[source.name] = problem
             _LOG.warning("%s", problem)
+
+
+def _hint(base_path: str) -> str:
+    if any(os.path.exists(os.path.join(base_path, name)) for name in SAVED_MODEL_FILES):
+        return "It is a version itself: give the folder above it, and a number as its name."
+    return "Did you forget to name the folder of a version with a number?"
 
 
 def _listdir(path: str) -> list[str]:

@@ -17,6 +17,8 @@ PROGRAM = "python -m serving"
 OFF, ANY_FREE = 0, -1
 
 _CPUS = os.cpu_count() or 1
+# Threads mostly wait for the session; a few slow requests must not keep a status from being asked.
+_GRPC_THREADS = max(16, 4 * _CPUS)
 
 
 def _flag(default: Any, text: str, *, ours: bool = False) -> Any:
@@ -57,7 +59,7 @@ class Options:
     rest_api_timeout_in_ms: int = _flag(30_000, "Limit of a REST call; 0: none.")
     rest_api_num_threads: int = _flag(4 * _CPUS, "REST calls that run at a time.")
     rest_api_enable_cors_support: bool = _flag(False, "Send CORS headers.")
-    grpc_max_threads: int = _flag(4 * _CPUS, "gRPC calls that run at a time.")
+    grpc_max_threads: int = _flag(_GRPC_THREADS, "gRPC calls that run at a time.")
     grpc_channel_arguments: str = _flag("", "For gRPC's core: name=value, with commas between.")
     enable_grpc_healthcheck_service: bool = _flag(
         True, "Serve grpc.health.v1.Health (the stock server: off by default)."
