@@ -30,6 +30,8 @@ _COMMANDS = {
     "label": ("pipeline.cli.serving", "Point a label at a version, on a running server too."),
 }
 
+_ROOMS = ("pipeline", "models", "serving")
+
 
 class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -54,10 +56,21 @@ class _LazyGroup(click.Group):
         except (click.exceptions.Exit, click.Abort, click.ClickException):
             raise
         except Exception as error:  # noqa: BLE001 - a trace helps us, not the person who reads it
+            if lacking := _lacking(error):
+                click.secho(f"headrace: {lacking}", err=True, fg="red")
+                ctx.exit(1)
             trace = _keep_trace()
             click.secho(f"headrace: {type(error).__name__}: {error}", err=True, fg="red")
             click.echo(f"This is a fault of Headrace's own. The trace is in {trace}", err=True)
             ctx.exit(1)
+
+
+def _lacking(error: Exception) -> str | None:
+    """What to install, where a library is missing: a light installation has few."""
+    name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if not name or name in _ROOMS:
+        return None
+    return f"{name} is not installed: pip install 'headrace[pipeline]'"
 
 
 def _keep_trace() -> str:

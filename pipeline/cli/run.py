@@ -147,6 +147,11 @@ def summary(result: RunResult) -> list[tuple[str, str]]:
             f"{result.rows.get('quarantine', 0):,} rows" + (f" ({refused})" if refused else ""),
         ),
     ]
+    proof = result.gates.get("proof", {}).get("figures", {})
+    if "latency grpc" in proof:
+        over = (("grpc", "gRPC"), ("rest", "REST"))
+        times = [f"{proof[f'latency {way}']['p99_ms']:.1f} ms over {name}" for way, name in over]
+        rows.append(("answered in", f"{', '.join(times)} (one row, 99th percentile)"))
     if data:
         rows.append(("anomalies", str(len(anomalies)) if anomalies else "none"))
     return rows

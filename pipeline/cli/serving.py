@@ -18,7 +18,6 @@ import click
 from rich.console import Console
 from rich.table import Table as Sheet
 
-from pipeline import config_file as reader
 from pipeline.cli.options import config_option, json_option
 from pipeline.config import Config
 from pipeline.errors import RunError
@@ -43,6 +42,12 @@ def _for_people() -> Iterator[None]:
         yield
     except (clients.ClientError, RegistryError) as error:
         raise RunError(str(error)) from error
+
+
+def _load(config_file: str) -> Config:
+    from pipeline import config_file as reader  # it parses SQL, which takes a library
+
+    return reader.load(config_file)
 
 
 def _registry(config: Config) -> Registry:
@@ -95,7 +100,7 @@ def serve(
 
     FLAGS are further flags of tensorflow_model_server, such as --enable_batching=true.
     """
-    config = reader.load(config_file)
+    config = _load(config_file)
     with _for_people():
         registry = _registry(config)
         numbers = [version.number for version in registry.versions()]
@@ -203,7 +208,7 @@ def predict(
     Columns are renamed as the configuration says; those that the model does not know are left
     out, those that are missing count as missing values.
     """
-    config = reader.load(config_file)
+    config = _load(config_file)
     if version is not None and label is not None:
         raise click.UsageError("name --version or --label, not both.")
     place = _address(address, protocol)
@@ -293,7 +298,7 @@ def _address(address: str | None, protocol: str | None) -> str:
 @json_option
 def status(config_file: str, addresses: tuple[str, ...], as_json: bool) -> None:
     """Show the model's versions and labels, and what a running server says of them."""
-    config = reader.load(config_file)
+    config = _load(config_file)
     with _for_people():
         registry = _registry(config)
         on_disk = {version.number: version.labels for version in registry.versions()}
@@ -401,7 +406,7 @@ def label(
     """
     if remove == (version is not None):
         raise click.UsageError("give a version, or --remove.")
-    config = reader.load(config_file)
+    config = _load(config_file)
     with _for_people():
         registry = _registry(config)
         before = registry.labels()

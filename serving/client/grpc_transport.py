@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import struct
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from serving.client import messages
 from serving.client.errors import ClientError, Code, DeadlineExceeded, Refused, Unreachable
 from serving.client.retry import Deadline
 from serving.client.signature import (
@@ -24,6 +24,8 @@ from serving.client.transport import Target
 
 try:
     import grpc
+
+    from serving.client import messages
 except ImportError:  # the light installation
     raise ClientError(
         "gRPC needs grpcio and protobuf. Install them: pip install 'headrace[client]', or use "
@@ -201,9 +203,7 @@ def _decode(name: str, proto: Any) -> Nested:
     if field is None:
         raise ClientError(f"output {name}: this client cannot read values of type {dtype}.")
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
-    count = 1
-    for size in shape:
-        count *= size
+    count = math.prod(shape)
     if proto.tensor_content:
         values = list(struct.unpack(f"<{count}{_FORMATS[dtype]}", proto.tensor_content))
     else:

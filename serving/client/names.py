@@ -68,7 +68,7 @@ def check_columns(
         )
     needed = [
         name
-        for name, spec in wanted.items()
+        for name, spec in sorted(wanted.items())
         if name not in given and (spec.default is None or values.missing_value(spec) is None)
     ]
     if needed and given:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -104,7 +105,7 @@ def nest(values: list[Any], shape: tuple[int, ...]) -> Nested:
     """Lists within lists, of these sizes; a bare value for no sizes."""
     if not shape:
         return values[0]
-    for size in reversed(shape[1:]):
-        count = len(values) // size if size else 0
+    for axis in range(len(shape) - 1, 0, -1):
+        size, count = shape[axis], math.prod(shape[:axis])
         values = [values[index * size : (index + 1) * size] for index in range(count)]
     return values
