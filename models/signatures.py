@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from models import warmup
+from models import probe, warmup
 from models.config import Features, raw_columns
 from models.preprocessing import DTYPES, MISSING, model_inputs
 from models.table import Transformer, parse
@@ -33,7 +33,7 @@ def export(
     features: Features,
     directory: str,
     *,
-    warmup_files: list[str],
+    sample_files: list[str],
 ) -> None:
     """Writes a SavedModel.
 
@@ -49,7 +49,8 @@ def export(
         transformer: the transform graph.
         features: the features.
         directory: where to; local or remote.
-        warmup_files: patterns of gzip TFRecords of raw examples to make warm-up requests from.
+        sample_files: patterns of gzip TFRecords of raw examples, none of them trained on, to make
+            warm-up requests and the probe from.
     """
     kinds = raw_columns(features)
     columns = {name: tf.TensorSpec([None], DTYPES[kind], name) for name, kind in kinds.items()}
@@ -73,6 +74,9 @@ def export(
     def transformed(given: Tensors) -> Tensors:
         return scored(parse(given["examples"], kinds))[1]
 
+    def in_memory(serialized: tf.Tensor) -> tf.Tensor:
+        return scored(parse(serialized, kinds))[0]
+
     archive = keras.export.ExportArchive()
     archive.track(model)
     for resource in transformer.resources:
@@ -87,7 +91,8 @@ def export(
         archive.add_endpoint(name, plain, input_signature=[specs])
     archive.write_out(directory, verbose=False)
     _edit_signatures(directory, features)
-    warmup.write(directory, features, warmup_files)
+    warmup.write(directory, features, sample_files)
+    probe.write(directory, features, sample_files, in_memory)
 
 
 def _serialized(name: str) -> dict[str, tf.TensorSpec]:

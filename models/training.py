@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -64,11 +65,24 @@ def run_fn(fn_args: Any) -> keras.Model:
         transformer,
         features,
         fn_args.serving_model_dir,
-        warmup_files=fn_args.eval_files,
+        sample_files=fn_args.eval_files,
     )
+    record["files"] = _digests(fn_args.serving_model_dir)
     with tf.io.gfile.GFile(os.path.join(fn_args.serving_model_dir, RECORD_FILE), "w") as file:
         file.write(json.dumps(record, indent=2, sort_keys=True))
     return model
+
+
+def _digests(directory: str) -> dict[str, str]:
+    """SHA-256 of every file of the export by its path in it, so that a later change shows."""
+    digests = {}
+    for folder, _, names in tf.io.gfile.walk(directory):
+        for name in names:
+            path = os.path.join(folder, name)
+            with tf.io.gfile.GFile(path, "rb") as file:
+                digest = hashlib.sha256(file.read()).hexdigest()
+            digests[os.path.relpath(path, directory)] = digest
+    return digests
 
 
 def check_labels(labels: Array, name: str) -> None:

@@ -14,6 +14,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from models.config import Features, raw_columns
 from models.preprocessing import DTYPES, MISSING
+from models.probe import only
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 
@@ -57,7 +58,7 @@ def _requests(
     yield log(predict_log=prediction_log_pb2.PredictLog(request=raw))
 
     # Clients must not send what gives the label away; neither does the warm-up.
-    serialized = [_only(example, features).SerializeToString() for example in examples]
+    serialized = [only(example, features).SerializeToString() for example in examples]
     predict = predict_pb2.PredictRequest()
     predict.model_spec.signature_name = "serve_tf_examples"
     predict.inputs["examples"].CopyFrom(tf.make_tensor_proto(serialized, tf.string))
@@ -66,7 +67,7 @@ def _requests(
     classify = log()
     request = classify.classify_log.request
     request.model_spec.signature_name = "classify"
-    request.input.example_list.examples.extend(_only(example, features) for example in examples)
+    request.input.example_list.examples.extend(only(example, features) for example in examples)
     yield classify
 
 
@@ -80,12 +81,3 @@ def _value(
                 value: float | int | bytes = values.value[0]
                 return value
     return missing
-
-
-def _only(example: tf.train.Example, features: Features) -> tf.train.Example:
-    """The example without columns that are no feature."""
-    kept = tf.train.Example()
-    for name in raw_columns(features):
-        if name in example.features.feature:
-            kept.features.feature[name].CopyFrom(example.features.feature[name])
-    return kept

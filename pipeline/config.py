@@ -173,6 +173,26 @@ class ServingConfig(Section):
     keep_versions: int = Field(default=5, ge=1)
 
 
+class ProofConfig(Section):
+    """`[proof]`: what a model must stand on a real server before it is pushed.
+
+    Attributes:
+        server: `embedded`, the path of a tensorflow_model_server, or `docker:` and an image.
+        tolerance: largest difference of a served probability from the Trainer's own.
+        latency_p99_ms: budget of a single row, 99th percentile, over gRPC and over REST.
+        latency_requests: single rows timed on each.
+        load_seconds_max: from the start of the server until it answers.
+        size_mb_max: of the model's files, in 1,000,000 bytes.
+    """
+
+    server: str = Field(default="embedded", pattern=r"^(embedded|docker:\S+|.*/.+)$")
+    tolerance: float = Field(default=1e-4, gt=0)
+    latency_p99_ms: float = Field(default=100.0, gt=0)
+    latency_requests: int = Field(default=200, ge=1)
+    load_seconds_max: float = Field(default=60.0, gt=0)
+    size_mb_max: float = Field(default=1000.0, gt=0)
+
+
 class BeamConfig(Section):
     """`[beam]`: where Beam work runs.
 
@@ -200,6 +220,7 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    proof: ProofConfig = ProofConfig()
     serving: ServingConfig = ServingConfig()
     beam: BeamConfig = BeamConfig()
 

@@ -18,6 +18,7 @@ from models.config import features_to_json
 from pipeline.beam_options import beam_arguments
 from pipeline.components.data_gate import DataGate
 from pipeline.components.evaluator import Evaluator
+from pipeline.components.infra_validator import InfraValidator
 from pipeline.components.pusher import AtomicPusher
 from pipeline.components.span_example_gen import SpanExampleGen
 from pipeline.config import Config
@@ -82,6 +83,9 @@ def create_pipeline(config: Config, plan: RunPlan) -> Pipeline:
                 "code": plan.code["models"],
             },
         )
+        proof = InfraValidator(
+            config.proof, model=trainer.outputs["model"], code=plan.code["proof"]
+        )
         champion = Resolver(
             strategy_class=LatestBlessedModelStrategy,
             model=Channel(type=standard_artifacts.Model),
@@ -98,6 +102,7 @@ def create_pipeline(config: Config, plan: RunPlan) -> Pipeline:
         pusher = AtomicPusher(
             model=trainer.outputs["model"],
             model_blessing=evaluator.outputs["blessing"],
+            infra_blessing=proof.outputs["blessing"],
             evaluation=evaluator.outputs["evaluation"],
             examples=rows,
             schema=schema.outputs["schema"],
@@ -118,6 +123,7 @@ def create_pipeline(config: Config, plan: RunPlan) -> Pipeline:
             gate,
             transform,
             trainer,
+            proof,
             champion,
             evaluator,
             pusher,

@@ -19,7 +19,12 @@ _CODE = {
     ),
     "gate": ("pipeline/findings.py", "pipeline/components/data_gate.py"),
     "models": ("models",),
-    "judge": ("pipeline/evaluation.py", "pipeline/components/evaluator.py"),
+    "judge": (
+        "pipeline/evaluation.py",
+        "pipeline/components/evaluator.py",
+        "pipeline/components/metrics.py",
+    ),
+    "proof": ("serving/proof", "serving/server", "pipeline/components/infra_validator.py"),
 }
 
 
@@ -30,8 +35,8 @@ class RunPlan:
     Attributes:
         span: label of the newest span; `""` for the newest there is.
         root: folder or URI under which artifacts are written.
-        code: digests of our code by what it decides: `ingest`, `gate`, `models`, `judge`; each is
-            part of the cache key of the nodes that run it.
+        code: digests of our code by what it decides: `ingest`, `gate`, `models`, `judge`, `proof`;
+            each is part of the cache key of the nodes that run it.
         provenance: what the pushed model's manifest says of its making.
         metadata: ML Metadata's connection; None where the runner has its own (Vertex).
         cache: whether results of earlier runs may be reused.

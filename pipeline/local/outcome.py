@@ -21,6 +21,7 @@ from pipeline import evaluation, findings
 from pipeline.ingest.summary import FILE as INGEST_FILE
 from pipeline.ingest.summary import Ingested
 from pipeline.local.result import RunResult
+from serving.proof.verdict import FILE as PROOF_FILE
 
 _DONE = (mlmd.Execution.COMPLETE, mlmd.Execution.CACHED)
 
@@ -79,6 +80,7 @@ def fill(result: RunResult, store: metadata_store.MetadataStore, expected: Itera
     if verdict:
         result.gates["data"] = verdict
     _fill_evaluation(result, nodes)
+    _fill_proof(result, nodes)
 
     failed = [n for n, o in nodes.items() if o.state not in _DONE]
     missing = [n for n in expected if n not in nodes]
@@ -145,6 +147,22 @@ def _fill_evaluation(result: RunResult, nodes: dict[str, NodeOutcome]) -> None:
     }
 
 
+def _fill_proof(result: RunResult, nodes: dict[str, NodeOutcome]) -> None:
+    artifact = _output(nodes, "InfraValidator", "blessing")
+    path = os.path.join(artifact.uri, PROOF_FILE) if artifact else ""
+    if not os.path.exists(path):
+        return
+    with open(path, encoding="utf-8") as file:
+        proof = json.load(file)
+    findings = proof["findings"]
+    result.gates["proof"] = {
+        "passed": proof["passed"],
+        "checked": len(findings),
+        "findings": [finding for finding in findings if not finding["passed"]],
+        "figures": {finding["check"]: finding["figures"] for finding in findings},
+    }
+
+
 def _fill_push(result: RunResult, nodes: dict[str, NodeOutcome]) -> None:
     artifact = _output(nodes, "Pusher", "pushed_model")
     if artifact is None:
@@ -160,10 +178,11 @@ def _fill_push(result: RunResult, nodes: dict[str, NodeOutcome]) -> None:
         result.message = f"the model is {properties['reason'].string_value}"
     else:
         result.status = "not_blessed"
-        failures = result.gates.get("evaluation", {}).get("findings", [])
-        result.message = "\n".join(check["message"] for check in failures) or (
-            properties["reason"].string_value
-        )
+        judged = result.gates.get("evaluation", {}).get("findings", [])
+        proven = result.gates.get("proof", {}).get("findings", [])
+        failures = [check["message"] for check in judged]
+        failures += [f"{finding['check']}: {finding['message']}" for finding in proven]
+        result.message = "\n".join(failures) or properties["reason"].string_value
 
 
 def _output(nodes: dict[str, NodeOutcome], node: str, key: str) -> mlmd.Artifact | None:

@@ -65,3 +65,15 @@ def test_a_warning_lets_the_run_pass_and_is_shown(changeable) -> None:
     passed = changeable.headrace("run")
     assert passed.code in (0, 4), passed.out + passed.err
     assert "warning: new_column airport_fee" in passed.out
+
+
+def test_a_model_that_answers_too_slowly_is_not_pushed(changeable) -> None:
+    changeable.configure(lambda text: text + "\n[proof]\nlatency_p99_ms = 0.001\n")
+    refused = changeable.run()
+    assert refused.code == 4, refused.out + refused.err
+    result = refused.result
+    assert result["status"] == "not_blessed" and not result["gates"]["proof"]["passed"]
+    assert result["gates"]["evaluation"]["passed"]
+    assert "latency grpc: p50" in result["message"]
+    assert "the budget is 0.001 ms" in result["message"]
+    assert changeable.versions() == [1]

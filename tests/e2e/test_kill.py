@@ -21,6 +21,7 @@ ORDER = (
     "DataGate",
     "Transform",
     "Trainer",
+    "InfraValidator",
     "Evaluator",
     "Pusher",
 )

@@ -25,6 +25,7 @@ NODES = {
     "Trainer",
     "Champion",
     "Evaluator",
+    "InfraValidator",
     "Pusher",
 }
 
@@ -46,6 +47,7 @@ def test_the_first_run_pushes_version_1_and_every_node_completed(trained) -> Non
     assert run["rows"]["quarantine"] == sum(run["quarantined"].values()) > 0
     assert run["metrics"]["auc"] > 0.75 and run["champion_metrics"] == {}
     assert run["gates"]["data"]["passed"] and run["gates"]["evaluation"]["passed"]
+    assert run["gates"]["proof"]["passed"] and run["gates"]["proof"]["checked"] >= 14
     assert set(run["seconds"]) >= NODES
     nodes = _nodes(trained, run["run_id"])
     assert set(nodes) == NODES

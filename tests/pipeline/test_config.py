@@ -330,7 +330,7 @@ def test_every_section_is_in_the_digest_or_left_out_on_purpose(bench: Any) -> No
     # A section added later must be thought about here.
     assert set(Config.model_fields) == {
         *("name", "data", "window", "label", "features", "quarantine", "gates", "model"),
-        *("training", "evaluation", "output", "serving", "beam"),
+        *("training", "evaluation", "proof", "output", "serving", "beam"),
     }
 
 

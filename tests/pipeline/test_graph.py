@@ -34,7 +34,7 @@ def test_it_compiles_for_vertex(pipeline, tmp_path: Path, version_2_1: bool) -> 
         output_filename=str(file),
     ).run(pipeline, write_out=True)
     tasks = json.loads(file.read_text())["pipelineSpec"]["root"]["dag"]["tasks"]
-    gated = {"Transform", "Trainer", "Evaluator", "Pusher"}
+    gated = {"Transform", "Trainer", "Evaluator", "InfraValidator", "Pusher"}
     for name in gated:
         condition = tasks[name]["triggerPolicy"]["condition"]
         assert "metadata['passed'] == 1" in condition and "DataGate" in condition, name
@@ -42,14 +42,14 @@ def test_it_compiles_for_vertex(pipeline, tmp_path: Path, version_2_1: bool) -> 
         assert "triggerPolicy" not in tasks[name], name
 
 
-def test_the_push_depends_on_gate_and_evaluation(pipeline) -> None:
+def test_the_push_depends_on_gate_evaluation_and_proof(pipeline) -> None:
     nodes = {node.id: node for node in pipeline.components}
 
     def upstream(name: str) -> set[str]:
         direct = {node.id for node in nodes[name].upstream_nodes}
         return direct.union(*(upstream(node) for node in direct)) if direct else direct
 
-    assert {"Evaluator", "Trainer", "Transform"} <= upstream("Pusher")
+    assert {"Evaluator", "InfraValidator", "Trainer", "Transform"} <= upstream("Pusher")
     assert {"SpanExampleGen", "StatisticsGen", "ExampleValidator"} <= upstream("DataGate")
 
 
