@@ -419,7 +419,7 @@ def label(
         server = _relabel(
             registry,
             {name: version},
-            _address(address, "grpc") if address else None,
+            _grpc_address(address) if address else None,
             base_path,
             models_config,
             wait,
@@ -434,6 +434,12 @@ def label(
         click.echo(f"{what}, at {server} too")
     else:
         click.echo(f"{what}; no server at {GRPC}, the next `headrace serve` starts with it")
+
+
+def _grpc_address(address: str) -> str:
+    if address.startswith(("http:", "https:")):
+        raise click.UsageError(f"--address {address}: labels change over gRPC, grpc://host:8500.")
+    return _address(address, "grpc")
 
 
 def _relabel(
