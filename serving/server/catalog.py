@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from serving.server import configs
+from serving.server.config_checks import check_models, check_platform
 from serving.server.discovery import Watcher
 from serving.server.errors import Code, ServingError
 from serving.server.lifecycle import Lease, Manager
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Catalog", "VersionStatus"]
 
-_LOG = logging.getLogger(__name__)
-
-_PLATFORM = "tensorflow"
 # How long a reload waits for a new model with nothing to load: its folder may be on its way.
 _GRACE_SECONDS = 5.0
 
@@ -158,12 +154,12 @@ class Catalog:
     def _apply(self, config: model_server_config_pb2.ModelServerConfig) -> list[str]:
         """Checks and puts a configuration in force; returns the models new in it."""
         with self._reloading:
-            wanted = self._check(config)
+            wanted = check_models(config, self._config)
             new = [name for name in wanted if name not in self._config]
             labels = {name: dict(model.version_labels) for name, model in wanted.items()}
             self._check_labels(labels)
             for name in new:
-                _check_platform(wanted[name])
+                check_platform(wanted[name])
             if not self._allow_logging and any(
                 model.HasField("logging_config") for model in wanted.values()
             ):
@@ -176,41 +172,6 @@ class Catalog:
             self._labels = {name: of_model for name, of_model in labels.items() if of_model}
             self._watcher.watch([configs.source(model) for model in wanted.values()])
             return new
-
-    def _check(
-        self, config: model_server_config_pb2.ModelServerConfig
-    ) -> dict[str, model_server_config_pb2.ModelConfig]:
-        kind = config.WhichOneof("config")
-        # An empty file is a legal start; later it is more likely one that is being written.
-        if kind == "custom_model_config" or (kind is None and self._config):
-            raise ServingError(
-                Code.FAILED_PRECONDITION,
-                "Cannot transition to requested config. It is only legal to transition from one "
-                "ModelConfigList to another.",
-            )
-        wanted: dict[str, model_server_config_pb2.ModelConfig] = {}
-        for model in config.model_config_list.config:
-            if model.name in wanted:
-                raise ServingError(
-                    Code.INVALID_ARGUMENT,
-                    f"Illegal to list model {model.name} multiple times in config",
-                )
-            wanted[model.name] = model
-        for model in wanted.values():
-            if not (os.path.isabs(model.base_path) or "://" in model.base_path):
-                raise ServingError(
-                    Code.INVALID_ARGUMENT,
-                    f"Expected model {model.name} to have an absolute path or URI; "
-                    f"got base_path()={model.base_path}",
-                )
-        for name, model in wanted.items():
-            old = self._config.get(name)
-            if old is not None and _platform(old) != _platform(model):
-                raise ServingError(
-                    Code.INVALID_ARGUMENT,
-                    f"Illegal to change a model's platform. For model {name}",
-                )
-        return wanted
 
     def _check_labels(self, labels: Mapping[str, Mapping[str, int]]) -> None:
         for name, of_model in labels.items():
@@ -262,51 +223,3 @@ class Catalog:
         first = statuses[0]
         why = f"{first.code.name}: {first.message}" if first.code else f"still {first.state}"
         return f"{{name: {name} version: {first.version}}} due to error: {why}"
-
-
-def watch_file(
-    path: str, seconds: float, reload: Callable[[model_server_config_pb2.ModelServerConfig], None]
-) -> None:
-    """Reloads a configuration file every `seconds` in a thread; one that is refused is logged."""
-    if seconds <= 0:
-        return
-
-    def poll() -> None:
-        before = configs.read_models(path).SerializeToString(deterministic=True)
-        while True:
-            time.sleep(seconds)
-            try:
-                config = configs.read_models(path)
-                now = config.SerializeToString(deterministic=True)
-                if now != before:
-                    reload(config)
-                    before = now
-            except ServingError as error:
-                _LOG.warning("%s is not in force: %s", path, error)
-
-    threading.Thread(target=poll, name="model-config-poll", daemon=True).start()
-
-
-def _platform(model: model_server_config_pb2.ModelConfig) -> str:
-    if model.model_type and model.model_platform:
-        raise ServingError(
-            Code.INVALID_ARGUMENT,
-            f"Illegal setting both ModelServerConfig::model_type (deprecated) and "
-            f"::model_platform for model {model.name}",
-        )
-    return _PLATFORM if model.model_type == 1 else str(model.model_platform)
-
-
-def _check_platform(model: model_server_config_pb2.ModelConfig) -> None:
-    platform = _platform(model)
-    if not platform:
-        raise ServingError(
-            Code.INVALID_ARGUMENT,
-            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
-            f"::model_platform for model {model.name}",
-        )
-    if platform != _PLATFORM:
-        raise ServingError(
-            Code.INVALID_ARGUMENT,
-            f"ModelServerConfig::model {model.name} requests unsupported platform {platform}",
-        )

@@ -8,11 +8,10 @@ import os
 import threading
 from typing import Any
 
-import uvicorn
-
 from serving.server import configs, ports, rest_api
 from serving.server.batching import BatchingParameters, BatchScheduler
-from serving.server.catalog import Catalog, watch_file
+from serving.server.catalog import Catalog
+from serving.server.config_checks import watch_file
 from serving.server.discovery import fingerprint
 from serving.server.errors import Code, ServingError
 from serving.server.flags import ANY_FREE, OFF, Options
@@ -20,6 +19,7 @@ from serving.server.grpc_api import GrpcServer
 from serving.server.lifecycle import Manager, RetryOptions
 from serving.server.metrics import Metrics
 from serving.server.request_log import RequestLog
+from serving.server.rest_server import RestServer
 from serving.server.saved_model import LoadedModel, SessionOptions, load, release_memory
 from serving.server.warmup import warm_up
 
@@ -186,7 +186,7 @@ class Server:
             ports.check_free(options.host, port, "port")
             raise ServingError(Code.UNAVAILABLE, str(error)) from error
 
-    def _listen_rest(self, monitoring: str | None) -> _RestServer | None:
+    def _listen_rest(self, monitoring: str | None) -> RestServer | None:
         options = self._options
         if options.rest_api_port == OFF:
             return None
@@ -204,49 +204,11 @@ class Server:
             threads=options.rest_api_num_threads,
         )
         port = max(options.rest_api_port, 0)
-        return _RestServer(app, ports.listen(options.host, port, "rest_api_port"), options)
+        return RestServer(app, ports.listen(options.host, port, "rest_api_port"), options)
 
     def _healthy_once_loaded(self) -> None:
         self.catalog.wait_until_available()
         self._grpc.set_health(serving=True)
-
-
-class _RestServer:
-    """uvicorn in a thread."""
-
-    def __init__(self, app: Any, listener: Any, options: Options) -> None:
-        self.port: int = listener.getsockname()[1]
-        self._listener = listener
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                http="httptools",
-                ws="none",
-                log_level="warning",
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=max(1, int(options.drain_seconds)),
-            )
-        )
-        self._app = app
-        self._thread = threading.Thread(
-            target=self._server.run, args=([listener],), name="rest", daemon=True
-        )
-
-    def start(self) -> None:
-        """Answers from now on."""
-        self._thread.start()
-
-    def begin_stop(self) -> None:
-        """Accepts no new connections."""
-        self._server.should_exit = True
-
-    def join(self, seconds: float) -> None:
-        """Waits for the requests that run."""
-        if self._thread.is_alive():
-            self._thread.join(seconds + 1)
-        self._listener.close()
-        self._app.close()
 
 
 def _models(options: Options) -> Any:

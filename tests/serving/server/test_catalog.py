@@ -10,6 +10,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from serving.server import catalog as catalogs
 from serving.server.catalog import Catalog
+from serving.server.config_checks import watch_file
 from serving.server.discovery import fingerprint
 from serving.server.errors import Code, ServingError
 from serving.server.lifecycle import Manager, RetryOptions
@@ -305,7 +306,7 @@ def test_file_is_followed_and_a_bad_one_changes_nothing(make: Catalogs, base: Pa
     catalog = make()
     catalog.start(config(m(base)))
     until(catalog, {3: "AVAILABLE"})
-    catalogs.watch_file(str(file), 0.05, catalog.reload)
+    watch_file(str(file), 0.05, catalog.reload)
     time.sleep(0.1)
     file.write_text("nonsense {")
     time.sleep(0.2)
