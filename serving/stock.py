@@ -109,7 +109,10 @@ class Start:
                 for word in ("--publish", f"{self.host}:{here or ''}:{inside}")
             ),
             *(word for mount in mounts for word in ("--volume", f"{mount}:{mount}:ro")),
+            # Its own entry point is a shell script that does not pass signals on.
+            *("--entrypoint", "tensorflow_model_server"),
             IMAGE,
+            *(f"--port={_IMAGE_PORTS[0]}", f"--rest_api_port={_IMAGE_PORTS[1]}"),
             *self.flags(),
         ]
 

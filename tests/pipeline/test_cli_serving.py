@@ -130,7 +130,7 @@ def test_the_stock_image_sees_what_the_embedded_server_does(registry: Registry) 
         "127.0.0.1:9001:8501",
     ]
     embedded = json.loads(call("serve", "--docker", "--json").stdout)["command"]
-    assert embedded[-3:] == flags[:-1]
+    assert embedded[-3:] == flags[2:-1]
 
 
 def test_labels_go_into_the_configuration_that_is_served(registry: Registry) -> None:
