@@ -24,10 +24,10 @@ _COMMANDS = {
     "runs": ("pipeline.cli.history", "List the runs and what came of them."),
     "models": ("pipeline.cli.history", "List the pushed versions and where they come from."),
     "lineage": ("pipeline.cli.history", "Everything a pushed version was made from."),
-    "serve": ("pipeline.cli.serving", "Serve the pushed model over gRPC and REST."),
-    "predict": ("pipeline.cli.serving", "Ask a server for predictions on the rows of a file."),
-    "status": ("pipeline.cli.serving", "Versions and labels, on disk and on a server."),
-    "label": ("pipeline.cli.serving", "Point a label at a version, on a running server too."),
+    "serve": ("pipeline.cli.serve", "Serve the pushed model over gRPC and REST."),
+    "predict": ("pipeline.cli.predict", "Ask a server for predictions on the rows of a file."),
+    "status": ("pipeline.cli.status", "Versions and labels, on disk and on a server."),
+    "label": ("pipeline.cli.label", "Point a label at a version, on a running server too."),
 }
 
 _ROOMS = ("pipeline", "models", "serving")

@@ -240,7 +240,7 @@ class Client:
         columns = {name: given.column(name) for name in signature.inputs if name in given.names}
         target = Target(metadata.model, metadata.version)
         size = self._batch_size if batch_size is None else batch_size
-        outputs: dict[str, list[Nested]] = {name: [] for name in signature.outputs}
+        outputs: dict[str, list[Nested]] = {name: [] for name in sorted(signature.outputs)}
         for start in range(0, given.rows, size):
             stop = min(start + size, given.rows)
             inputs = {
