@@ -79,6 +79,8 @@ def predict(
                 answered = client.predict(rows, signature=signature, ignore_unknown=True)
             except clients.Unreachable as error:
                 raise RunError(f"{error} Start one: headrace serve") from error
+            except clients.Refused as error:
+                raise RunError(f"{error}{_still_loading(client)}") from error
             seconds = time.monotonic() - started
     for note in _notes(config, rows, inputs):
         click.echo(f"note: {note}", err=True)
@@ -106,6 +108,16 @@ def predict(
     for number, row in enumerate(answered, 1):
         sheet.add_row(str(number), *map(_shown, row.values()))
     serving.show(sheet)
+
+
+def _still_loading(client: clients.Client) -> str:
+    """A hint, where a version is about to be available; else nothing."""
+    try:
+        states = client.status(timeout=serving.STATUS_SECONDS)
+    except clients.ClientError:
+        return ""
+    soon = [str(one.version) for one in states if one.state in ("START", "LOADING")]
+    return f". Version {', '.join(soon)} is still loading: ask again." if soon else ""
 
 
 def _limit(limit: int | None, as_json: bool) -> int | None:

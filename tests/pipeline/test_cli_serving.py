@@ -218,6 +218,12 @@ def test_a_version_or_a_label_answers(project: Path, rest: str, engine: Any) -> 
     assert call(*arguments, "--label", "stable", "--version", "1").exit_code == 2
 
 
+def test_a_server_that_still_loads_says_so(project: Path, rest: str, engine: Any) -> None:
+    engine.versions = {3: "LOADING"}
+    answer = call("predict", "--input", rows(project), "--address", rest)
+    assert answer.exit_code == 1 and "Version 3 is still loading: ask again." in answer.stderr
+
+
 @pytest.mark.parametrize("protocol", ["--rest", "--grpc"])
 def test_no_server_says_where_it_looked(project: Path, nobody: None, protocol: str) -> None:
     answer = call("predict", "--input", rows(project), protocol)
