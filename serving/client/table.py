@@ -174,16 +174,13 @@ def _of_arrow(table: Any) -> Table:
         if pa.types.is_dictionary(values.type):
             values = values.cast(values.type.value_type)
         if pa.types.is_timestamp(values.type):  # nanoseconds have no counterpart in Python
-            unit = values.type.unit
-            seconds = compute.floor_temporal(values.cast(pa.timestamp(unit)), unit="second")
-            values = compute.divide(seconds.cast(pa.int64()), _PER_SECOND[unit])
+            naive = values.cast(pa.timestamp(values.type.unit))
+            seconds = compute.floor_temporal(naive, unit="second")
+            values = seconds.cast(pa.timestamp("s")).cast(pa.int64())
         listed: list[Any] = values.to_pylist()
         return listed
 
     return Table(table.num_rows, tuple(table.schema.names), column)
-
-
-_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def _read_parquet(path: str, limit: int | None) -> Table:
