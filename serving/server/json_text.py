@@ -235,6 +235,8 @@ class _Parser:
     def _leaf(self, position: int, closing: str) -> tuple[Any, int] | None:
         """A small container without others in it, if that is what starts here."""
         text = self._text
+        if text[position + 1 : position + 2] in ("[", "{"):
+            return None
         close = text.find(closing, position, position + _LEAF)
         if close < 0 or text.find("[", position + 1, close) > 0:
             return None

@@ -10,6 +10,7 @@ threads, except for the status, which must be told while all of these are busy.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -54,6 +55,7 @@ _CORS: Headers = [
 ]
 # Requests that wait for a thread; more are refused at once rather than late.
 _MAX_WAITING = 1000
+_RELEASE_SECONDS = 1.0
 
 
 class _Response(NamedTuple):
@@ -113,6 +115,7 @@ class RestApp:
         self._monitoring_path = monitoring_path
         self._cors = cors
         self._waiting = 0
+        self._releasing = False
         self._large = asyncio.Semaphore(1)
         self._openapi = json.dumps(describe()).encode()
 
@@ -128,6 +131,21 @@ class RestApp:
             except Disconnected:
                 return
             await _send(send, response, headers)
+            if len(response.body) >= self._bodies.limits.large:
+                self._release_soon()
+
+    def _release_soon(self) -> None:
+        """Gives memory back to the system once a large request is over and forgotten."""
+        if not self._releasing:
+            self._releasing = True
+            asyncio.get_running_loop().call_later(_RELEASE_SECONDS, self._release)
+
+    def _release(self) -> None:
+        from serving.server.saved_model import release_memory
+
+        self._releasing = False
+        with contextlib.suppress(RuntimeError):  # closed meanwhile
+            self._pool.submit(release_memory)
 
     def close(self) -> None:
         """Ends the threads once they are idle."""
@@ -161,7 +179,8 @@ class RestApp:
                 answer = Answer(self._methods.status(route))
             else:
                 api = route.method if scope["method"] == "POST" else ""
-                async with self._bodies.receive(scope["headers"], receive) as body:
+                large = self._release_soon
+                async with self._bodies.receive(scope["headers"], receive, large) as body:
                     answer = await self._in_thread(route, body)
         except ServingError as error:
             answer = Answer("", None, error)
@@ -200,14 +219,9 @@ class RestApp:
             self._waiting -= 1
 
     def _run(self, route: Route, body: Body, deadline: float | None) -> Answer:
-        large = body.large
         answer = self._run_caught(route, body, deadline)
         if answer.error is not None:
             _forget_frames(answer.error)
-        if large:
-            from serving.server.saved_model import release_memory
-
-            release_memory()
         return answer
 
     def _run_caught(self, route: Route, body: Body, deadline: float | None) -> Answer:

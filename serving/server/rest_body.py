@@ -77,15 +77,26 @@ class Body:
 
 
 class BodyReader:
-    """Receives bodies. Belongs to one event loop."""
+    """Receives bodies. Belongs to one event loop.
+
+    Attributes:
+        limits: that it keeps to.
+    """
 
     def __init__(self, limits: BodyLimits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._held = 0
 
     @asynccontextmanager
-    async def receive(self, headers: Headers, receive: Receive) -> AsyncIterator[Body]:
+    async def receive(
+        self, headers: Headers, receive: Receive, after_large: Callable[[], None]
+    ) -> AsyncIterator[Body]:
         """Receives a request's body.
+
+        Args:
+            headers: of the request.
+            receive: of ASGI.
+            after_large: called after a request with a large body, refused ones included.
 
         Raises:
             Disconnected: the client went away.
@@ -93,7 +104,7 @@ class BodyReader:
         """
         chunks: list[bytes] = []
         size = 0
-        limits = self._limits
+        limits = self.limits
         try:
             try:
                 async with asyncio.timeout(limits.seconds) as patience:
@@ -124,11 +135,14 @@ class BodyReader:
             yield Body(content, gzipped, limits.bytes, large=size >= limits.large)
         finally:
             self._held -= size
+            chunks.clear()  # an error on its way out holds this frame
+            if size >= limits.large:
+                after_large()
 
     def _check(self, size: int) -> None:
-        if size > self._limits.bytes:
-            raise _too_large(self._limits.bytes)
-        if self._held > self._limits.all_bytes:
+        if size > self.limits.bytes:
+            raise _too_large(self.limits.bytes)
+        if self._held > self.limits.all_bytes:
             raise ServingError(
                 Code.UNAVAILABLE,
                 "Too many large requests at a time. Try again later, with fewer rows each.",
