@@ -2,6 +2,8 @@
 
 A missing value (None, NaN, pandas' NA and NaT, the empty text where a number is wanted) becomes
 the signature's default if it has one, else NaN, -1 or "": what Headrace's models take for missing.
+A column left out is written out as well, over gRPC too: a server that batches requests wants all
+inputs of one length.
 """
 
 from __future__ import annotations

@@ -1,10 +1,14 @@
 """What the client does not load: a machine that only asks needs no TensorFlow."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import setuptools
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[3]
 BLOCK = """
@@ -85,3 +89,19 @@ except SystemExit as end:
     told = run(["duckdb"], "sys.stderr = sys.stdout" + program)
     assert "duckdb is not installed: pip install 'headrace[pipeline]'" in told
     assert told.endswith("\n1\n")
+
+
+def test_the_base_installation_is_four_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(setuptools, "setup", lambda **arguments: seen.update(arguments))
+    runpy.run_path(str(ROOT / "setup.py"))
+
+    def packages(lines: list[str]) -> set[str]:
+        return {Requirement(line).name for line in lines}
+
+    extras = {name: packages(lines) for name, lines in seen["extras_require"].items()}
+    assert packages(seen["install_requires"]) == {"click", "httpx", "pydantic", "rich"}
+    assert extras["client"] == {"grpcio", "protobuf", "pyarrow"}
+    assert "tensorflow" in extras["server"] and "tfx" not in extras["server"]
+    assert extras["server"] | extras["client"] | {"tfx", "duckdb"} <= extras["pipeline"]
