@@ -91,7 +91,14 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 @pytest.fixture(scope="session")
-def models(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stock_models(request: pytest.FixtureRequest) -> Path | None:
+    """A copy of the stock testdata, if the caller has one."""
+    folder = option(request.config, "--models") or os.environ.get("HEADRACE_CONFORMANCE_MODELS")
+    return Path(folder) if folder else None
+
+
+@pytest.fixture(scope="session")
+def models(stock_models: Path | None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Base paths: <name>/<version>; the names are those of `tiny_models`."""
     import tiny_models as make
 
@@ -104,10 +111,9 @@ def models(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         "half_plus_two_tf2", "multi", "types", "scalar", "classifier", "slow", "counter", "matrix",
     ):  # fmt: skip
         getattr(make, name)(root / name / "00000123")
-    stock = option(request.config, "--models") or os.environ.get("HEADRACE_CONFORMANCE_MODELS")
-    if stock:
+    if stock_models is not None:
         for name, folder in _STOCK.items():
-            source = next(Path(stock).rglob(folder), None)
+            source = next(stock_models.rglob(folder), None)
             if source is not None:
                 shutil.rmtree(root / name)
                 shutil.copytree(source, root / name, copy_function=shutil.copyfile)

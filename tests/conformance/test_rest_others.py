@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf import json_format
+from tensorflow_serving.apis import get_model_metadata_pb2
 
 P0, P1, P2 = pytest.mark.P0, pytest.mark.P1, pytest.mark.P2
 
@@ -170,22 +172,47 @@ def test_metadata_of_a_version(serving: Any, path: str, version: str) -> None:
 
 @pytest.mark.parametrize("model", [
     pytest.param("default", id="D07", marks=P0), pytest.param("tf2", id="D09", marks=P1),
+    pytest.param("multi", id="D09-multi", marks=P1),
 ])  # fmt: skip
 def test_metadata(serving: Any, model: str) -> None:
-    metadata = serving(model).rest("GET", f"/v1/models/{model}/metadata").json()
-    assert set(metadata) == {"model_spec", "metadata"}
+    """The JSON is that of the signatures as gRPC has them, names and defaults in full."""
+    server = serving(model)
+    request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    request.model_spec.name = model
+    over_grpc = server.predictions.GetModelMetadata(request).metadata["signature_def"]
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    assert over_grpc.Unpack(signatures)
+    wanted = json_format.MessageToDict(
+        signatures, always_print_fields_with_no_presence=True, preserving_proto_field_name=True
+    )
+    assert server.rest("GET", f"/v1/models/{model}/metadata").json() == {
+        "model_spec": {"name": model, "signature_name": "", "version": "123"},
+        "metadata": {"signature_def": wanted},
+    }
+
+
+@pytest.mark.parametrize("name", [pytest.param("x", id="D07-text", marks=P0)])
+def test_metadata_as_text(serving: Any, name: str) -> None:
+    metadata = serving("default").rest("GET", "/v1/models/default/metadata").json()
     signatures = metadata["metadata"]["signature_def"]["signature_def"]
+    assert {"serving_default", REGRESS, CLASSIFY} <= set(signatures)
     default = signatures["serving_default"]
-    assert default["method_name"] == "tensorflow/serving/predict"
-    unnamed = [
-        {"dtype": info["dtype"], "tensor_shape": info["tensor_shape"]}
-        for info in (default["inputs"]["x"], default["outputs"]["y"])
-    ]
-    size = {"size": "-1", "name": ""}, {"size": "1", "name": ""}
-    shape = {"dim": list(size), "unknown_rank": False}
-    assert unnamed == [{"dtype": "DT_FLOAT", "tensor_shape": shape}] * 2
-    assert isinstance(default["inputs"]["x"]["name"], str)
-    assert {REGRESS, CLASSIFY} <= set(signatures)
-    assert signatures[CLASSIFY]["inputs"]["inputs"]["dtype"] == "DT_STRING"
-    if model == "default":
-        assert default["defaults"] == {}
+    assert default["method_name"] == "tensorflow/serving/predict" and default["defaults"] == {}
+    assert default["inputs"][name] == {
+        "dtype": "DT_FLOAT",
+        "name": "x:0",
+        "tensor_shape": {
+            "dim": [{"size": "-1", "name": ""}, {"size": "1", "name": ""}],
+            "unknown_rank": False,
+        },
+    }
+
+
+@pytest.mark.parametrize("golden", [
+    pytest.param("half_plus_two_model_metadata.json", id="D07-golden", marks=P0)
+])  # fmt: skip
+def test_metadata_of_the_stock_model(serving: Any, stock_models: Path | None, golden: str) -> None:
+    if stock_models is None:
+        pytest.skip("needs the stock testdata: --models=FOLDER")
+    wanted = json.loads(next(stock_models.rglob(golden)).read_text())
+    assert serving("default").rest("GET", "/v1/models/default/metadata").json() == wanted
