@@ -70,7 +70,8 @@ def parse(body: bytes, deadline: float | None = None) -> Any:
         at = f". at offset: {start}" if start else ""
         raise ServingError(Code.INVALID_ARGUMENT, f"JSON Parse error: The document is empty{at}")
     plain = _is_plain(body)
-    if plain and len(body) <= _LARGE:
+    # A lone number ends where the C scanner stops to understand it, in an error or not.
+    if plain and len(body) <= _LARGE and text[start] in "{[":
         try:
             return _C_SCANNER.raw_decode(text, start)[0]
         except (ValueError, RecursionError):

@@ -18,21 +18,16 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from serving.server.errors import Code
 from serving.server.metrics import Metrics
-
-if TYPE_CHECKING:
-    import tensorflow as tf
+from serving.server.request_log_files import LogFile, make_room
 
 #: A request or response, or what makes one; called only for a sampled request.
 Message = Any | Callable[[], Any]
-
-SUFFIX = ".tfrecord"
 
 _LOG = logging.getLogger(__name__)
 
@@ -92,7 +87,7 @@ class RequestLog:
         self._queued_bytes = 0
         self._lock = threading.Lock()
         self._closed = False
-        self._files: dict[str, _File] = {}
+        self._files: dict[str, LogFile] = {}
         self._thread = threading.Thread(target=self._write, name="request-log", daemon=True)
         self._thread.start()
 
@@ -185,7 +180,7 @@ class RequestLog:
             record = entry.record()
             file = self._files.get(entry.model)
             if file is None:
-                file = self._files[entry.model] = _File(self._folder(entry.model))
+                file = self._files[entry.model] = LogFile(self._folder(entry.model))
             file.write(record)
             if file.records >= self._limits.file_records or file.size >= self._limits.file_bytes:
                 self._finish(entry.model)
@@ -205,7 +200,7 @@ class RequestLog:
         file = self._files.pop(model)
         try:
             file.finish()
-            _make_room(self._folder(model), self._limits.folder_bytes)
+            make_room(self._folder(model), self._limits.folder_bytes)
         except Exception:  # noqa: BLE001 - as above
             _LOG.exception("cannot finish a file of logged requests of model %s", model)
 
@@ -243,45 +238,3 @@ class _Entry:
         if spec is not None:
             about.model_spec.signature_name = spec.signature_name
         return bytes(made.SerializeToString())
-
-
-class _File:
-    """A file that is being written, under a name that readers of `*.tfrecord` pass over."""
-
-    def __init__(self, folder: str) -> None:
-        import tensorflow as tf
-
-        os.makedirs(folder, exist_ok=True)
-        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-        name = f"requests-{stamp}-{time.time_ns() % 10**9:09d}-{os.getpid()}{SUFFIX}"
-        self._path = os.path.join(folder, name)
-        self._temporary = os.path.join(folder, f".{name}.writing")
-        self._writer: tf.io.TFRecordWriter = tf.io.TFRecordWriter(self._temporary)
-        self.started = time.monotonic()
-        self.records = 0
-        self.size = 0
-
-    def write(self, record: bytes) -> None:
-        """Adds a record."""
-        self._writer.write(record)
-        self.records += 1
-        self.size += len(record) + 16  # its framing: length and two checksums
-
-    def finish(self) -> None:
-        """The file appears, whole."""
-        self._writer.close()
-        os.rename(self._temporary, self._path)
-
-
-def _make_room(folder: str, limit: int) -> None:
-    """Removes the oldest files until the rest take at most `limit` bytes."""
-    names = sorted(name for name in os.listdir(folder) if name.endswith(SUFFIX))
-    sizes = {name: os.path.getsize(os.path.join(folder, name)) for name in names}
-    total = sum(sizes.values())
-    for name in names[:-1]:
-        if total <= limit:
-            return
-        _LOG.warning("the log of requests in %s is full: %s goes", folder, name)
-        with suppress(FileNotFoundError):
-            os.remove(os.path.join(folder, name))
-        total -= sizes[name]
