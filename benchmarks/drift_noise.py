@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+
+# This folder's `serving.py` must not be taken for the package.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pipeline import config_file, schema_file, spans
 from pipeline.config import Config

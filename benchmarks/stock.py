@@ -41,6 +41,9 @@ from rich.console import Console
 from rich.table import Table
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
+# This folder's `serving.py` must not be taken for the package.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from pipeline import config_file, spans, sql
 from pipeline.config import Bars, Config
 from pipeline.ingest.plan import IngestPlan

@@ -15,9 +15,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
+
+# This folder's `serving.py` must not be taken for the package.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from models.config import features_to_json
 from pipeline import config_file, evaluation
