@@ -193,14 +193,15 @@ class TrainingConfig(Section):
         weight_decay: of AdamW.
         holdout: share of the training rows kept apart to decide when to stop; chosen by
             `seed`. The evaluation span is never looked at.
-        patience: passes without a better holdout loss after which training stops.
+        patience: passes in a row with a clearly worse holdout loss than the best, after which
+            training stops and the best pass's weights return.
         seed: same data, configuration and machine kind give the same weights.
     """
 
-    epochs: int = Field(default=6, ge=1)
+    epochs: int = Field(default=5, ge=1)
     batch_size: int = Field(default=512, ge=1)
     learning_rate: float = Field(default=5e-3, gt=0)
-    weight_decay: float = Field(default=1e-4, ge=0)
+    weight_decay: float = Field(default=0.1, ge=0)
     holdout: float = Field(default=0.05, gt=0, lt=1)
     patience: int = Field(default=3, ge=1)
     seed: int = Field(default=0, ge=0)

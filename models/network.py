@@ -1,5 +1,9 @@
 """The network: piecewise-linear numbers and embedded categories into a small dense network.
 
+Beside it every number and category adds a term of its own to the logit (wide & deep, Cheng et
+al. 2016, https://arxiv.org/abs/1606.07792): what columns say by themselves is learnt at once, and
+what is left to the dense part is how they act together.
+
 A number, already placed between the training window's quantiles, becomes a thermometer over the
 bins; a linear map of a thermometer is a piecewise-linear function of the number, so the first
 layer can draw steps and bends where the data has them, which a plain dense network learns
@@ -20,7 +24,9 @@ from models.config import ModelConfig
 
 
 class NumberEmbedding(keras.layers.Layer):  # type: ignore[misc]
-    """[batch, numbers] in [0, bins], NaN where missing → [batch, numbers, width].
+    """[batch, numbers] in [0, bins], NaN where missing → [batch, numbers, width] and [batch].
+
+    The second is the sum of what the numbers say by themselves.
 
     Args:
         bins: number of bins of every number.
@@ -37,18 +43,22 @@ class NumberEmbedding(keras.layers.Layer):  # type: ignore[misc]
         spread = keras.initializers.RandomNormal(stddev=8**-0.5)
         self.kernel = self.add_weight(name="kernel", shape=shape, initializer=spread)
         self.bias = self.add_weight(name="bias", shape=shape[::2], initializer="zeros")
+        self.direct = self.add_weight(name="direct", shape=shape[:2], initializer="zeros")
 
-    def call(self, numbers: Any) -> Any:
+    def call(self, numbers: Any) -> tuple[Any, Any]:
         missing = ops.isnan(numbers)
         position = ops.expand_dims(ops.where(missing, 0.0, numbers), -1)
         thermometer = ops.clip(position - ops.arange(self.bins, dtype="float32"), 0.0, 1.0)
         flag = ops.cast(ops.expand_dims(missing, -1), "float32")
         inputs = ops.concatenate([thermometer, flag], axis=-1)
-        return ops.relu(ops.einsum("bni,niw->bnw", inputs, self.kernel) + self.bias)
+        embedded = ops.relu(ops.einsum("bni,niw->bnw", inputs, self.kernel) + self.bias)
+        return embedded, ops.einsum("bni,ni->b", inputs, self.direct)
 
 
 class CategoryEmbedding(keras.layers.Layer):  # type: ignore[misc]
-    """[batch, columns] of ids, each from 0 → [batch, columns, width], from one table.
+    """[batch, columns] of ids, each from 0 → [batch, columns, width] and [batch], from one table.
+
+    The second is the sum of what the ids say by themselves.
 
     Args:
         counts: number of ids of each column.
@@ -67,9 +77,11 @@ class CategoryEmbedding(keras.layers.Layer):  # type: ignore[misc]
         spread = keras.initializers.RandomNormal(stddev=0.05)
         shape = (sum(self.counts), self.width)
         self.table = self.add_weight(name="table", shape=shape, initializer=spread)
+        self.direct = self.add_weight(name="direct", shape=shape[:1], initializer="zeros")
 
-    def call(self, ids: Any) -> Any:
-        return ops.take(self.table, ops.add(ids, self.offsets), axis=0)
+    def call(self, ids: Any) -> tuple[Any, Any]:
+        rows = ops.add(ids, self.offsets)
+        return ops.take(self.table, rows, axis=0), ops.sum(ops.take(self.direct, rows), axis=1)
 
 
 class TokenEmbedding(keras.layers.Layer):  # type: ignore[misc]
@@ -120,13 +132,17 @@ def build(
     """
     inputs: list[Any] = []
     parts: list[Any] = []
+    terms: list[Any] = []
     if numbers:
         inputs.append(keras.Input((numbers,), name="numeric"))
-        parts.append(keras.layers.Flatten()(NumberEmbedding(bins, config.embedding)(inputs[-1])))
+        embedded, term = NumberEmbedding(bins, config.embedding)(inputs[-1])
+        parts.append(keras.layers.Flatten()(embedded))
+        terms.append(term)
     if category_counts:
         inputs.append(keras.Input((len(category_counts),), dtype="int64", name="categorical"))
-        embedded = CategoryEmbedding(category_counts, config.embedding)(inputs[-1])
+        embedded, term = CategoryEmbedding(category_counts, config.embedding)(inputs[-1])
         parts.append(keras.layers.Flatten()(embedded))
+        terms.append(term)
     for tokens, count in token_counts:
         inputs.append(keras.Input((tokens,), dtype="int64"))
         parts.append(TokenEmbedding(count, 2 * config.embedding)(inputs[-1]))
@@ -135,4 +151,7 @@ def build(
     for units in config.hidden:
         x = keras.layers.Dense(units, activation="relu")(x)
         x = keras.layers.Dropout(config.dropout)(x)
-    return keras.Model(inputs, keras.layers.Dense(1)(x), name="headrace")
+    logits = keras.layers.Dense(1)(x)
+    for term in terms:
+        logits = logits + ops.expand_dims(term, -1)
+    return keras.Model(inputs, logits, name="headrace")

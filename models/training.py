@@ -125,7 +125,7 @@ def fit(
     config: TrainingConfig,
     log_dir: str,
 ) -> dict[str, Any]:
-    """Fits the model in place; the weights with the best holdout loss stay.
+    """Fits the model in place; see `Stopping` for which weights stay.
 
     Args:
         model: from `build_model`.
@@ -135,7 +135,7 @@ def fit(
         log_dir: for TensorBoard.
 
     Returns:
-        What is worth remembering: rows, passes run, the best holdout loss, the seed.
+        What is worth remembering: rows, passes run, the holdout loss, the seed.
     """
     rows = len(labels)
     held_out = np.random.default_rng(config.seed).random(rows) < config.holdout
@@ -155,9 +155,7 @@ def fit(
         # Fewer returns to Python: half the time on a busy machine, and the same weights.
         steps_per_execution=min(32, steps),
     )
-    stop = keras.callbacks.EarlyStopping(
-        monitor="val_loss", patience=config.patience, restore_best_weights=True
-    )
+    stop = Stopping(config.patience)
     board = keras.callbacks.TensorBoard(log_dir, write_graph=False)
     history = model.fit(
         train,
@@ -167,15 +165,52 @@ def fit(
         shuffle=False,
         verbose=0,
     )
-    losses = history.history["val_loss"]
     return {
         "rows": rows,
-        "epochs": len(losses),
+        "epochs": len(history.history["val_loss"]),
         "holdout_rows": int(held_out.sum()),
-        "holdout_log_loss": float(min(losses)),
+        "holdout_log_loss": stop.kept_loss,
         "parameters": model.count_params(),
         "seed": config.seed,
     }
+
+
+class Stopping(keras.callbacks.Callback):  # type: ignore[misc]
+    """Stops when the holdout says that the network overfits, and then takes its best pass back.
+
+    Unless the loss is clearly worse than at its best, the last weights stay: the holdout cannot
+    tell passes apart that are this close, and those from before the learning rate had fallen
+    were worse on the next span, though they looked better on the holdout.
+
+    Args:
+        patience: passes in a row that must be clearly worse.
+    """
+
+    #: Clearly worse is more than this share.
+    TOLERANCE = 0.01
+
+    def __init__(self, patience: int) -> None:
+        super().__init__()
+        self.kept_loss = float("inf")
+        self._patience, self._worse = patience, 0
+        self._best_loss = float("inf")
+        self._best_weights: list[Array] = []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        del epoch
+        self.kept_loss = float(logs["val_loss"])
+        if self.kept_loss < self._best_loss:
+            self._best_loss, self._best_weights = self.kept_loss, self.model.get_weights()
+        clearly = self.kept_loss > (1 + self.TOLERANCE) * self._best_loss
+        self._worse = self._worse + 1 if clearly else 0
+        if self._worse >= self._patience:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        del logs
+        if self._worse:
+            self.model.set_weights(self._best_weights)
+            self.kept_loss = self._best_loss
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]

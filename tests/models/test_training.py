@@ -90,6 +90,41 @@ def test_no_rows_is_a_plain_error(
         run_fn(other.arguments(tmp_path / "model"))
 
 
+@pytest.mark.parametrize(
+    "losses, passes, kept",
+    [
+        ([0.5, 0.4, 0.402, 0.403, 0.401], 5, 4),  # as good as the best: the last stays
+        ([0.5, 0.4, 0.41, 0.5, 0.3], 4, 1),  # clearly worse twice in a row: stops, back to the best
+        ([0.5, 0.4, 0.41, 0.401, 0.41], 5, 1),  # ends on a clearly worse one: back to the best
+        ([float("nan")] * 5, 5, 4),
+    ],
+)
+def test_stops_where_the_holdout_is_clearly_worse(
+    losses: list[float], passes: int, kept: int
+) -> None:
+    from models.training import Stopping
+
+    class Model:
+        weights, stop_training = -1, False
+
+        def get_weights(self) -> int:
+            return self.weights
+
+        def set_weights(self, weights: int) -> None:
+            self.weights = weights
+
+    stop, model = Stopping(patience=2), Model()
+    stop.set_model(model)
+    for epoch, loss in enumerate(losses):
+        model.weights = epoch
+        stop.on_epoch_end(epoch, {"val_loss": loss})
+        if model.stop_training:
+            break
+    stop.on_train_end()
+    assert (epoch + 1, model.weights) == (passes, kept)
+    assert stop.kept_loss == pytest.approx(losses[kept], nan_ok=True)
+
+
 def test_batches_visit_each_row_once_a_pass_in_another_order() -> None:
     from models.training import Batches
 
