@@ -34,6 +34,7 @@ _RUNNER = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 
 _STOCK_METRICS = {
+    "RankingAuc": "AUC",
     "LogLoss": "BinaryCrossentropy",
     "PredictionMean": "MeanPrediction",
     "LabelMean": "MeanLabel",

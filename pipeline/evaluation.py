@@ -24,7 +24,7 @@ METRICS_FILE = "metrics.json"
 _OURS = "pipeline.components.metrics"
 #: Metric name here → TFMA class, its module ("" is TFMA's own), and the name of its result.
 TFMA_METRICS = {
-    "auc": ("AUC", "", "auc"),
+    "auc": ("RankingAuc", _OURS, "auc"),
     "log_loss": ("LogLoss", _OURS, "binary_crossentropy"),
     "mean_prediction": ("PredictionMean", _OURS, "mean_prediction"),
     "mean_label": ("LabelMean", _OURS, "mean_label"),
@@ -70,8 +70,8 @@ class Check:
 def completed(metrics: Mapping[str, float]) -> Metrics:
     """Adds `calibration`, |mean prediction / mean label - 1|; undefined metrics become NaN.
 
-    Where one class is absent there is no AUC (TFMA says 0 there), and where no label is 1 there is
-    nothing to be calibrated against.
+    Where one class is absent there is no AUC (TFMA's own says 0 there), and where no label is 1
+    there is nothing to be calibrated against.
     """
     label = metrics.get("mean_label", math.nan)
     calibration = abs(metrics["mean_prediction"] / label - 1) if label > 0 else math.nan

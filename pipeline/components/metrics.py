@@ -2,15 +2,15 @@
 
 What TFMA lacks is the sharing: its log loss runs a Keras metric, its means another combiner, and
 each unpacks every row of every slice anew through code that allows for any kind of model. Here one
-combiner takes what these three need. The names of the results are TFMA's own, so whatever reads
-an evaluation finds what it expects (those of the classes are not: TFMA would take its own). AUC
-and the number of rows remain TFMA's.
+combiner takes what they all need. The names of the results are TFMA's own, so whatever reads an
+evaluation finds what it expects (those of the classes are not: TFMA would take its own).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import apache_beam as beam
@@ -19,31 +19,59 @@ from tensorflow_model_analysis.metrics import metric_types, metric_util
 #: Keras keeps probabilities this far from 0 and 1 before it takes a logarithm.
 _EPSILON = 1e-7
 
-#: rows, labels, predictions and log losses, each summed.
-_Sums = list[float]
+#: Predictions are told apart as finely as TFMA's AUC does by default.
+_BINS = 10_000
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Sums over the rows of a slice.
+
+    Attributes:
+        rows, labels, predictions, losses: each summed.
+        bins: bin of the prediction → rows, positive rows.
+    """
+
+    rows: int = 0
+    labels: float = 0.0
+    predictions: float = 0.0
+    losses: float = 0.0
+    bins: dict[int, tuple[int, float]] = field(default_factory=dict)
 
 
 class _SumsCombiner(beam.CombineFn):  # type: ignore[misc]
-    """Sums over the rows of a slice."""
+    """Adds rows up."""
 
     def __init__(self, key: metric_types.MetricKey, prediction_key: str) -> None:
         self._key, self._prediction_key = key, prediction_key
 
     def create_accumulator(self) -> _Sums:
-        return [0.0, 0.0, 0.0, 0.0]
+        return _Sums()
 
     def add_input(self, accumulator: _Sums, element: metric_types.StandardMetricInputs) -> _Sums:
         label = float(_single(element.labels, self._key.model_name))
         prediction = float(_single(element.predictions, self._key.model_name, self._prediction_key))
         inside = min(max(prediction, _EPSILON), 1 - _EPSILON)
-        accumulator[0] += 1
-        accumulator[1] += label
-        accumulator[2] += prediction
-        accumulator[3] -= label * math.log(inside) + (1 - label) * math.log1p(-inside)
+        accumulator.rows += 1
+        accumulator.labels += label
+        accumulator.predictions += prediction
+        accumulator.losses -= label * math.log(inside) + (1 - label) * math.log1p(-inside)
+        index = int(inside * _BINS)
+        rows, positive = accumulator.bins.get(index, (0, 0.0))
+        accumulator.bins[index] = rows + 1, positive + label
         return accumulator
 
     def merge_accumulators(self, accumulators: Iterable[_Sums]) -> _Sums:
-        return [sum(parts) for parts in zip(*accumulators, strict=True)]
+        total = _Sums()
+        for part in accumulators:
+            total.rows += part.rows
+            total.labels += part.labels
+            total.predictions += part.predictions
+            total.losses += part.losses
+            for index, (rows, positive) in part.bins.items():
+                before = total.bins.get(index, (0, 0.0))
+                total.bins[index] = before[0] + rows, before[1] + positive
+        return total
 
     def extract_output(self, accumulator: _Sums) -> dict[metric_types.MetricKey, _Sums]:
         return {self._key: accumulator}
@@ -57,8 +85,22 @@ def _single(value: Any, *keys: str) -> Any:
     return value.item()
 
 
-def _mean_of(part: int) -> Callable[..., metric_types.MetricComputations]:
-    """Computations of the mean of one part of the sums, NaN where there is no row."""
+def _auc(sums: _Sums) -> float:
+    """Chance that a positive row is predicted higher than a negative one; equal bins count half.
+
+    That is the area under the ROC curve by trapezoids. NaN where one class is absent.
+    """
+    below = pairs = 0.0
+    for _, (rows, positive) in sorted(sums.bins.items()):
+        negative = rows - positive
+        pairs += positive * (below + negative / 2)
+        below += negative
+    possible = sums.labels * (sums.rows - sums.labels)
+    return pairs / possible if possible else math.nan
+
+
+def _computed(value: Callable[[_Sums], float]) -> Callable[..., metric_types.MetricComputations]:
+    """Computations of something that follows from the sums."""
 
     def computations(
         name: str,
@@ -78,8 +120,7 @@ def _mean_of(part: int) -> Callable[..., metric_types.MetricComputations]:
         prediction_key = eval_config.model_specs[0].prediction_key
 
         def result(metrics: Mapping[metric_types.MetricKey, _Sums]) -> dict[Any, float]:
-            rows = metrics[sums][0]
-            return {key: metrics[sums][part] / rows if rows else math.nan}
+            return {key: value(metrics[sums])}
 
         return [
             metric_types.MetricComputation([sums], None, _SumsCombiner(sums, prediction_key)),
@@ -89,29 +130,29 @@ def _mean_of(part: int) -> Callable[..., metric_types.MetricComputations]:
     return computations
 
 
-class _Mean(metric_types.Metric):  # type: ignore[misc]
-    part: int
-    result: str
+def _metric(name: str, value: Callable[[_Sums], float], text: str) -> type[metric_types.Metric]:
+    """A TFMA metric class; TFMA makes an instance of it by its name and module."""
 
-    def __init__(self, name: str | None = None) -> None:
-        super().__init__(
-            metric_util.merge_per_key_computations(_mean_of(self.part)), name=name or self.result
-        )
+    class Shared(metric_types.Metric):  # type: ignore[misc]
+        def __init__(self, name: str = name) -> None:
+            computations = metric_util.merge_per_key_computations(_computed(value))
+            super().__init__(computations, name=name)
 
-
-class LabelMean(_Mean):
-    """Share of positive rows."""
-
-    part, result = 1, "mean_label"
+    Shared.__doc__ = text
+    return Shared
 
 
-class PredictionMean(_Mean):
-    """Mean of the predicted probabilities."""
-
-    part, result = 2, "mean_prediction"
+def _mean(part: str) -> Callable[[_Sums], float]:
+    return lambda sums: getattr(sums, part) / sums.rows if sums.rows else math.nan
 
 
-class LogLoss(_Mean):
-    """Binary cross-entropy in nats, probabilities kept 1e-7 from 0 and 1 as Keras does."""
-
-    part, result = 3, "binary_crossentropy"
+RankingAuc = _metric("auc", _auc, "Area under the ROC curve.")
+LogLoss = _metric(
+    "binary_crossentropy",
+    _mean("losses"),
+    "Binary cross-entropy in nats, probabilities kept 1e-7 from 0 and 1 as Keras does.",
+)
+LabelMean = _metric("mean_label", _mean("labels"), "Share of positive rows.")
+PredictionMean = _metric(
+    "mean_prediction", _mean("predictions"), "Mean of the predicted probabilities."
+)

@@ -12,7 +12,7 @@ from typing import Protocol
 from pipeline import files, provenance, schema_file
 from pipeline.config import Config
 from pipeline.errors import HeadraceError, RunError
-from pipeline.local import lock, preflight, quiet
+from pipeline.local import collector, lock, preflight, quiet
 from pipeline.local.places import Places
 from pipeline.local.result import EXIT_CODES, RunResult
 from pipeline.spans import Window
@@ -115,7 +115,8 @@ def _execute(
     begun = time.monotonic()
     with quiet.output_to(result.log):
         try:
-            from pipeline.local import tfx_run  # TensorFlow and TFX: seconds
+            with collector.quiet():
+                from pipeline.local import tfx_run  # TensorFlow and TFX: seconds
 
             watcher.node("imports", time.monotonic() - begun)
             result.seconds["imports"] = round(time.monotonic() - begun, 2)

@@ -11,11 +11,12 @@ import pytest
 pytestmark = pytest.mark.tfx
 
 OURS = {"LogLoss": "binary_crossentropy", "LabelMean": "mean_label"}
-OURS["PredictionMean"] = "mean_prediction"
+OURS |= {"PredictionMean": "mean_prediction", "RankingAuc": "auc"}
 THEIRS = {
     "BinaryCrossentropy": "binary_crossentropy",
     "MeanLabel": "mean_label",
     "MeanPrediction": "mean_prediction",
+    "AUC": "auc",
 }
 
 
@@ -60,7 +61,7 @@ def test_they_agree_over_all_rows_and_in_slices(rows: pd.DataFrame) -> None:
     theirs = evaluate(rows, THEIRS)
     assert set(ours) == {(), (("city", "a"),), (("city", "b"),)}
     for key, values in theirs.items():
-        assert ours[key] == pytest.approx(values, rel=1e-5)
+        assert ours[key] == pytest.approx(values, rel=1e-4)
 
 
 def test_they_are_what_the_words_mean(rows: pd.DataFrame) -> None:
@@ -68,5 +69,10 @@ def test_they_are_what_the_words_mean(rows: pd.DataFrame) -> None:
     inside = np.clip(rows["probability"].astype(float), 1e-7, 1 - 1e-7)
     losses = -np.where(rows["label"] == 1, np.log(inside), np.log1p(-inside))
     assert whole["binary_crossentropy"] == pytest.approx(losses.mean())
+    higher = np.subtract.outer(
+        rows.loc[rows["label"] == 1, "probability"].to_numpy(),
+        rows.loc[rows["label"] == 0, "probability"].to_numpy(),
+    )
+    assert whole["auc"] == pytest.approx((higher > 0).mean(), abs=1e-3)
     assert whole["mean_label"] == pytest.approx(rows["label"].mean())
     assert whole["mean_prediction"] == pytest.approx(rows["probability"].mean())
