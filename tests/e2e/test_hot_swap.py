@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent / "hot_swap"))
 import itertools
 
 import swap_models
-from swap_clients import Record
+from swap_clients import Record, fault_in
 from swap_timeline import Listing, Move, Timeline, label_may
 
 from serving.client import Client, connect, models_config
@@ -234,6 +234,38 @@ def test_a_pusher_killed_at_any_moment_leaves_no_trace_in_the_answers(
     assert int((registry.folder / HIGH_WATER).read_text()) == last
 
 
+def test_what_is_wrong_with_an_answer_is_seen() -> None:
+    seen = [(0.0, {1}), (1.0, {1}), (2.0, {1, 2}), (3.0, {2}), (4.0, {2}), (5.0, {2})]
+    listings = [Listing(at, at + 0.1, frozenset(available)) for at, available in seen]
+    timelines = {NEWEST: Timeline(listings)}
+    moves = [Move(0.0, 0.1, 1), Move(3.0, 3.1, 2)]
+
+    def faults(
+        version: int, started: float, *, label: str | None = None, number: int | None = None
+    ) -> list[str]:
+        record = Record("gRPC", NEWEST, label, number, started, started + 0.2, version, "")
+        return [why for _, why in _impossible([record], timelines, moves)]
+
+    assert faults(1, 0.5) == faults(1, 2.05) == faults(2, 1.5) == faults(2, 4.5) == []
+    assert faults(1, 3.5) == faults(2, 0.5) == faults(3, 4.5) == ["not available"]
+    assert faults(1, 4.5) == ["not available"]
+    assert faults(1, 2.5, number=1) == [], "it may have been unloaded after"
+    assert faults(1, 2.5) == ["2 was there"]
+    assert faults(2, 2.5, number=1) == ["not the number asked for"]
+    assert faults(1, 0.5, label=LABEL) == faults(2, 3.05, label=LABEL) == []
+    assert faults(2, 2.5, label=LABEL) == ["not the label's version"]
+
+
+def test_an_answer_of_two_versions_is_seen() -> None:
+    x = [1.0, -2.5]
+    whole = {"y": [3.5 - 3, -8.75 - 3], "version": [3, 3], "graph": [3, 3]}
+    assert fault_in(x, whole, 3) == fault_in(x, whole, 0) == ""
+    assert fault_in(x, whole, 4)
+    assert fault_in(x, {**whole, "graph": [2, 2]}, 3)
+    assert fault_in(x, {**whole, "version": [2, 2]}, 2)
+    assert fault_in(x, {**whole, "y": [2.5 - 2, -6.25 - 2]}, 3)
+
+
 class _Labels:
     """Moves a label by Headrace's own procedure, on disk and on the server."""
 
@@ -324,23 +356,31 @@ def _check(
     assert len(records) > 20 * SECONDS, f"only {len(records)} requests: the load was no load"
     failed = [record for record in records if record.fault]
     assert not failed, f"{len(failed)} of {len(records)}, the first: {failed[:3]}"
-    impossible = []
+    impossible = _impossible(records, timelines, moves)
+    assert not impossible, f"{len(impossible)} of {len(records)}, the first: {impossible[:3]}"
+
+
+def _impossible(
+    records: Sequence[Record], timelines: dict[str, Timeline], moves: Sequence[Move]
+) -> list[tuple[Record, str]]:
+    """Answers from versions that could not have given them, and why not."""
+    found = []
     for record in records:
         started = record.started
         if record.kind.startswith("client"):
             started -= REMEMBERED_SECONDS
         timeline = timelines[record.model]
         if not timeline.may(record.version, started, record.finished):
-            impossible.append((record, "not available"))
+            found.append((record, "not available"))
         elif record.number is not None:
             if record.version != record.number:
-                impossible.append((record, "not the number asked for"))
+                found.append((record, "not the number asked for"))
         elif record.label is not None:
             if not label_may(moves, record.version, started, record.finished):
-                impossible.append((record, "not the label's version"))
+                found.append((record, "not the label's version"))
         elif newer := timeline.newer(record.version, started, record.finished):
-            impossible.append((record, f"{newer} was there"))
-    assert not impossible, f"{len(impossible)} of {len(records)}, the first: {impossible[:3]}"
+            found.append((record, f"{newer} was there"))
+    return found
 
 
 def _check_states(server: Server) -> None:
