@@ -66,6 +66,8 @@ P99_MS, TIMES_PLAIN, TIMES_FLOOR = 5.0, 2.0, 1.5
 
 _MODEL = "model"
 _START_SECONDS = 120.0
+#: From the order to the first request of a phase.
+_CONNECT_SECONDS = 0.5
 _LIBRARIES = ("tensorflow", "grpcio", "uvicorn", "starlette", "fastapi", "pydantic", "numpy")
 
 #: Column -> values, one a row.
@@ -365,14 +367,14 @@ class Clients:
 
     def closed(self, connections: int, seconds: float) -> list[float]:
         """Latencies of a closed loop, in seconds."""
-        start = time.monotonic() + 0.1
+        start = time.monotonic() + _CONNECT_SECONDS
         phase = {"start": start, "end": start + seconds, "times": None}
         return self._phase([phase] * connections)
 
     def open(self, rate: float, seconds: float, seed: int = 0) -> list[float]:
         """Latencies at a rate, in requests a second."""
         draw = random.Random(seed)
-        start = moment = time.monotonic() + 0.2
+        start = moment = time.monotonic() + _CONNECT_SECONDS
         times: list[list[float]] = [[] for _ in self._processes]
         turn = 0
         while (moment := moment + draw.expovariate(rate)) < start + seconds:

@@ -103,10 +103,13 @@ def main() -> None:
     """Answers phases until standard input ends."""
     order: dict[str, Any] = json.loads(sys.argv[1])
     connect = over_grpc if order["kind"] == "grpc" else over_rest
-    ask = connect(order["address"], order["path"], Path(order["body"]).read_bytes())
-    print(ask().hex(), flush=True)
+    body = Path(order["body"]).read_bytes()
+    print(connect(order["address"], order["path"], body)().hex(), flush=True)
     for line in sys.stdin:
         phase = json.loads(line)
+        # Anew, since servers close connections that were idle in the phase before.
+        ask = connect(order["address"], order["path"], body)
+        ask()
         if phase["times"] is None:
             latencies = closed_loop(ask, phase["start"], phase["end"])
         else:
