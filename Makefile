@@ -13,7 +13,7 @@ ROOMS := pipeline models serving
 UNIT := $(filter-out tests/e2e tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py)))
 E2E := $(wildcard tests/e2e)
 
-.PHONY: help env run test unit lint format bench lock clean distclean
+.PHONY: help env run test unit lint format conformance bench lock clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -37,9 +37,14 @@ format: env ## rewrite the code to the project's style
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-bench: env ## against stock TFX, and model quality against a boosted tree
+conformance: env ## the model server against the behaviour of TensorFlow Serving; TARGET="grpc=… rest=…" for another
+	@$(BIN)/pytest -q tests/conformance $(if $(TARGET),--target="$(TARGET)") \
+	  $(if $(SERVER),--server-binary="$(SERVER)") $(if $(MODELS),--models="$(MODELS)") $(ARGS)
+
+bench: env ## against stock TFX, boosted trees and a plain model server
 	@$(BIN)/python benchmarks/stock.py $(ARGS)
 	@$(BIN)/python benchmarks/quality.py
+	@$(BIN)/python benchmarks/serving.py
 
 env: ## the environment alone (.venv)
 	@sh bootstrap/ensure.sh

@@ -27,6 +27,7 @@ from serving.server.errors import Code, ServingError, cut
 # attribute that newer versions of protobuf do not let it set; nothing after that is needed.
 with contextlib.suppress(AttributeError):
     from tensorflow_serving.apis import model_service_pb2  # noqa: F401
+from serving.server.memory import LARGE, Releaser
 
 if TYPE_CHECKING:
     from serving.server.metrics import Metrics
@@ -55,8 +56,11 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
         self._catalog = catalog
         self._metrics = metrics
         self._log = request_log
+        self._releaser = Releaser()
 
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        if request.ByteSize() >= LARGE:
+            context.add_callback(self._releaser.soon)
         response = self._infer("Predict", inference.predict, request, context)
         if self._log is not None:
             self._log.predict(*_answered_by(response), request, response)

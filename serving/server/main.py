@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from serving.server import flags
+from serving.server import flags, memory
 from serving.server.flags import ANY_FREE, OFF, Options
 from serving.server.ports import PortInUseError, check_free
 
@@ -54,7 +54,7 @@ def start(options: Options) -> Server:
         start_tensorflow()
         from serving.server.running import Server
     finally:
-        gc.freeze()
+        memory.keep()
         gc.enable()
     return Server(options)
 

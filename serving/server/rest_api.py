@@ -11,7 +11,6 @@ threads, except for the status, which must be told while all of these are busy.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
@@ -21,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from serving.server.errors import Code, ServingError, cut, http_status
+from serving.server.memory import Releaser
 from serving.server.openapi import describe
 from serving.server.rest_body import (
     Body,
@@ -56,7 +56,6 @@ _CORS: Headers = [
 ]
 # Requests that wait for a thread; more are refused at once rather than late.
 _MAX_WAITING = 1000
-_RELEASE_SECONDS = 1.0
 
 
 class _Response(NamedTuple):
@@ -116,7 +115,7 @@ class RestApp:
         self._monitoring_path = monitoring_path
         self._cors = cors
         self._waiting = 0
-        self._releasing = False
+        self._releaser = Releaser()
         self._large = asyncio.Semaphore(1)
         self._openapi = json.dumps(describe()).encode()
 
@@ -133,23 +132,11 @@ class RestApp:
                 return
             await _send(send, response, headers)
             if len(response.body) >= self._bodies.limits.large:
-                self._release_soon()
-
-    def _release_soon(self) -> None:
-        """Gives memory back to the system once a large request is over and forgotten."""
-        if not self._releasing:
-            self._releasing = True
-            asyncio.get_running_loop().call_later(_RELEASE_SECONDS, self._release)
-
-    def _release(self) -> None:
-        from serving.server.saved_model import release_memory
-
-        self._releasing = False
-        with contextlib.suppress(RuntimeError):  # closed meanwhile
-            self._pool.submit(release_memory)
+                self._releaser.soon()
 
     def close(self) -> None:
         """Ends the threads once they are idle."""
+        self._releaser.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[_Response, Headers]:
@@ -180,7 +167,7 @@ class RestApp:
                 answer = Answer(self._methods.status(route))
             else:
                 api = route.method if scope["method"] == "POST" else ""
-                large = self._release_soon
+                large = self._releaser.soon
                 async with self._bodies.receive(scope["headers"], receive, large) as body:
                     answer = await self._in_thread(route, body)
         except ServingError as error:

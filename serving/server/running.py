@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import threading
 from typing import Any
 
-from serving.server import configs, ports, rest_api
+from serving.server import configs, memory, ports, rest_api
 from serving.server.batching import BatchingParameters, BatchScheduler
 from serving.server.catalog import Catalog
 from serving.server.config_checks import watch_file
@@ -20,7 +19,7 @@ from serving.server.lifecycle import Manager, RetryOptions
 from serving.server.metrics import Metrics
 from serving.server.request_log import RequestLog
 from serving.server.rest_server import RestServer
-from serving.server.saved_model import LoadedModel, SessionOptions, load, release_memory
+from serving.server.saved_model import LoadedModel, SessionOptions, load
 from serving.server.warmup import warm_up
 
 _LOG = logging.getLogger(__name__)
@@ -65,7 +64,7 @@ class Server:
             unload_threads=options.num_unload_threads or 1,
             fingerprint=fingerprint,
             on_load=self.metrics.load,
-            released=release_memory,
+            released=memory.release,
         )
         self.catalog = Catalog(
             manager,
@@ -94,9 +93,7 @@ class Server:
         self.grpc_port = self._listen_grpc(tls)
         self._rest = self._listen_rest(monitoring)
         self.rest_port = None if self._rest is None else self._rest.port
-        # What is there now stays; later collections of garbage need not look at it again.
-        gc.collect()
-        gc.freeze()
+        memory.keep()
         try:
             self.catalog.start(models)
         except ServingError:

@@ -10,7 +10,6 @@ This is the only module that runs TensorFlow's graphs; importing it loads Tensor
 
 from __future__ import annotations
 
-import gc
 import math
 import os
 import threading
@@ -25,6 +24,7 @@ from tensorflow.python.client import pywrap_tf_session
 from tensorflow.python.saved_model import loader_impl
 
 from serving.layout import SAVED_MODEL_FILES
+from serving.server import memory
 from serving.server.batching import BatchQueue, BatchScheduler
 from serving.server.errors import Code, ServingError
 from serving.server.tensors import decode
@@ -183,6 +183,9 @@ class LoadedModel:
             )
         except tf.errors.OpError as error:
             raise from_op_error(error) from None
+        except UnicodeDecodeError as error:  # an error's text that quotes bytes from the request
+            text = bytes(error.object).decode(errors="replace")
+            raise ServingError(Code.INVALID_ARGUMENT, text) from None
         except (TypeError, ValueError) as error:  # an array that is no tensor
             raise ServingError(Code.INVALID_ARGUMENT, str(error)) from error
         finally:
@@ -272,19 +275,8 @@ def load(
         session.close()
         raise _load_error(error, path) from error
     signatures = {key: meta_graph.signature_def[key] for key in sorted(meta_graph.signature_def)}
+    memory.keep()
     return LoadedModel(name, version, path, session, signatures, scheduler)
-
-
-def release_memory() -> None:
-    """Gives back what an unloaded version held: its graph is full of cycles."""
-    gc.collect()
-    if os.name == "posix":
-        import ctypes
-
-        # Only glibc has it; without it freed memory stays with the process.
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
 
 
 def from_op_error(error: tf.errors.OpError) -> ServingError:
