@@ -330,9 +330,9 @@ def _push_and_kill(server: Server, sources: Path, draw: random.Random) -> tuple[
     assert process.stdout is not None
     word, number = process.stdout.readline().split()
     assert word == "push"
-    # A push takes some 0.1 s; half of the kills meet it in its midst.
+    # Half of the kills wait for the end of the push; the others are meant to meet it in its midst.
     said = process.stdout.readline() if draw.random() < 0.5 else ""
-    time.sleep(draw.uniform(0, 0.15))
+    time.sleep(draw.uniform(0, 0.05))
     process.kill()
     rest, _ = process.communicate()
     assert process.returncode == -signal.SIGKILL, "the pusher ended by itself"
