@@ -16,14 +16,21 @@ from pipeline.errors import ConfigError, DataError, HeadraceError, RunError
 from pipeline.ingest import shard as shard_work
 from pipeline.ingest.plan import IngestPlan, Shard, shards
 from pipeline.local.places import Places
+from pipeline.local.result import RunResult
 
 #: A run needs room for its artifacts; less than this ends in a half-written one.
 MIN_FREE_BYTES = 200 * 1024 * 1024
 
 
-def check_output(
-    places: Places, free_bytes: Callable[[str], int] = lambda path: shutil.disk_usage(path).free
-) -> None:
+#: With less than this, what failed failed for want of room.
+FULL_BYTES = 4 * 1024 * 1024
+
+
+def _free(path: str) -> int:
+    return shutil.disk_usage(path).free
+
+
+def check_output(places: Places, free_bytes: Callable[[str], int] = _free) -> None:
     """Makes the output folder and sees that it can be written and has room.
 
     Raises:
@@ -45,6 +52,17 @@ def check_output(
         raise RunError(
             f"output: {places.output} has {free / 1e6:.0f} MB free; a run needs at least "
             f"{MIN_FREE_BYTES / 1e6:.0f} MB. Free space, or set another output folder."
+        )
+
+
+def explain_full_disk(
+    places: Places, result: RunResult, free_bytes: Callable[[str], int] = _free
+) -> None:
+    """Says of a failed run that the disk is full: errors say it in many ways, or not at all."""
+    if result.status == "failed" and free_bytes(places.output) < FULL_BYTES:
+        result.message = (
+            f"the disk of {places.output} is full. Free space and run it again; nothing was "
+            f"pushed. ({result.message})"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from typing import TextIO
 
@@ -34,10 +35,17 @@ def output_to(log: str) -> Iterator[TextIO]:
         os.dup2(target, 2)
         yield terminal
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):  # a full disk takes no log
+                stream.flush()
         os.dup2(saved_out, 1)
         os.dup2(saved_err, 2)
         for descriptor in (saved_out, saved_err, target):
             os.close(descriptor)
         terminal.close()
+
+
+def trace(error: BaseException) -> None:
+    """Writes an error's trace to the log, if the disk still takes it."""
+    with contextlib.suppress(OSError):
+        traceback.print_exception(error)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import secrets
 import time
-import traceback
 from typing import Protocol
 
 from pipeline import files, provenance, schema_file
@@ -72,7 +72,9 @@ def run(config: Config, span: str | None, watcher: Watcher, *, wait_seconds: flo
         )
         _execute(config, window, result, places, watcher)
         _finish(result, started)
-        files.write_atomically(places.run(run_id, "result.json"), result.to_json().encode())
+        preflight.explain_full_disk(places, result)
+        with contextlib.suppress(OSError):  # it is told all the same, and listed as interrupted
+            files.write_atomically(places.run(run_id, "result.json"), result.to_json().encode())
         return result
 
 
@@ -122,20 +124,20 @@ def _execute(
             result.seconds["imports"] = round(time.monotonic() - begun, 2)
             tfx_run.run(config, window, result, places, watcher.node)
         except HeadraceError as error:
-            traceback.print_exc()
+            quiet.trace(error)
             result.status, result.message = "failed", str(error)
             result.exit_code = error.exit_code
         except KeyboardInterrupt:
             result.status, result.message = "failed", "interrupted; run it again to go on"
             result.exit_code = 130
         except OSError as error:
-            traceback.print_exc()
+            quiet.trace(error)
             problem = RunError(
                 f"{error.strerror or error}: {error.filename or places.output}. Free space or "
                 "mend the permissions, and run it again."
             )
             result.status, result.message = "failed", str(problem)
         except Exception as error:  # noqa: BLE001 - whatever TFX raises becomes an outcome
-            traceback.print_exc()
+            quiet.trace(error)
             result.status = "failed"
             result.message = f"{type(error).__name__}: {str(error).strip()[:500]}"

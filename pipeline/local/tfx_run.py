@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import traceback
 
 from absl import logging as absl_logging
 from tfx.orchestration import metadata
@@ -12,7 +11,7 @@ from pipeline import files, schema_file
 from pipeline.config import Config
 from pipeline.errors import HeadraceError
 from pipeline.graph import create_pipeline, create_schema_pipeline
-from pipeline.local import beam_memory, outcome, runner
+from pipeline.local import beam_memory, outcome, quiet, runner
 from pipeline.local.places import Places
 from pipeline.local.result import RunResult
 from pipeline.run_plan import plan_run
@@ -69,6 +68,6 @@ def run(
             raise cause from error
         first = str(cause).strip().splitlines()[0][:300] if str(cause).strip() else ""
         result.message = f"{error.node} failed: {type(cause).__name__}: {first}"
-        traceback.print_exception(cause)
+        quiet.trace(error)
         return
     outcome.fill(result, outcome.connect(places.metadata), expected)
