@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from itertools import islice
 
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from models.config import Features, raw_columns
+from models import samples
+from models.config import Features
 
 PROBE_FILE = "assets.extra/headrace_probe"
 
@@ -40,12 +40,10 @@ def write(
             if they hold no row, nothing is written.
         answer: serialized tf.Examples, string [batch] → the trained model's probability, [batch].
     """
-    files = sorted(path for pattern in patterns for path in tf.io.gfile.glob(pattern))
-    records = tf.data.TFRecordDataset(files, compression_type="GZIP").take(ROWS)
-    rows = (only(tf.train.Example.FromString(r), features) for r in records.as_numpy_iterator())
-    batches = iter(lambda: [row.SerializeToString() for row in islice(rows, _BATCH)], [])
+    rows = [row.SerializeToString() for row in samples.read(patterns, ROWS, features)]
     logs = []
-    for batch in batches:
+    for start in range(0, len(rows), _BATCH):
+        batch = rows[start : start + _BATCH]
         log = prediction_log_pb2.PredictionLog()
         request, response = log.predict_log.request, log.predict_log.response
         request.model_spec.signature_name = "serve_tf_examples"
@@ -60,12 +58,3 @@ def write(
     with tf.io.TFRecordWriter(path) as writer:
         for serialized in logs:
             writer.write(serialized)
-
-
-def only(example: tf.train.Example, features: Features) -> tf.train.Example:
-    """The example without columns that are no feature: a client must not send them either."""
-    kept = tf.train.Example()
-    for name in raw_columns(features):
-        if name in example.features.feature:
-            kept.features.feature[name].CopyFrom(example.features.feature[name])
-    return kept

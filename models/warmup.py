@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from itertools import islice
 
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from models import samples
 from models.config import Features, raw_columns
 from models.preprocessing import DTYPES, MISSING
-from models.probe import only
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 
@@ -30,12 +29,7 @@ def write(directory: str, features: Features, patterns: Sequence[str]) -> None:
         patterns: file patterns of gzip TFRecords of raw examples; if they hold no row, nothing
             is written.
     """
-    files = sorted(path for pattern in patterns for path in tf.io.gfile.glob(pattern))
-    records = tf.data.TFRecordDataset(files, compression_type="GZIP")
-    examples = [
-        tf.train.Example.FromString(record)
-        for record in islice(records.as_numpy_iterator(), max(_BATCHES))
-    ]
+    examples = samples.read(patterns, max(_BATCHES), features)
     if not examples:
         return
     path = os.path.join(directory, WARMUP_FILE)
@@ -57,8 +51,7 @@ def _requests(
         raw.inputs[name].CopyFrom(tf.make_tensor_proto(values, DTYPES[kind]))
     yield log(predict_log=prediction_log_pb2.PredictLog(request=raw))
 
-    # Clients must not send what gives the label away; neither does the warm-up.
-    serialized = [only(example, features).SerializeToString() for example in examples]
+    serialized = [example.SerializeToString() for example in examples]
     predict = predict_pb2.PredictRequest()
     predict.model_spec.signature_name = "serve_tf_examples"
     predict.inputs["examples"].CopyFrom(tf.make_tensor_proto(serialized, tf.string))
@@ -67,7 +60,7 @@ def _requests(
     classify = log()
     request = classify.classify_log.request
     request.model_spec.signature_name = "classify"
-    request.input.example_list.examples.extend(only(example, features) for example in examples)
+    request.input.example_list.examples.extend(examples)
     yield classify
 
 

@@ -121,21 +121,13 @@ def _fill_rows(result: RunResult, nodes: dict[str, NodeOutcome]) -> None:
 
 
 def _verdict(nodes: dict[str, NodeOutcome]) -> dict[str, Any] | None:
-    artifact = _output(nodes, "DataGate", "verdict")
-    if artifact is None:
-        return None
-    with open(os.path.join(artifact.uri, findings.FILE), encoding="utf-8") as file:
-        verdict: dict[str, Any] = json.load(file)
-    return verdict
+    return _told(nodes, "DataGate", "verdict", findings.FILE)
 
 
 def _fill_evaluation(result: RunResult, nodes: dict[str, NodeOutcome]) -> None:
-    artifact = _output(nodes, "Evaluator", "evaluation")
-    path = os.path.join(artifact.uri, evaluation.METRICS_FILE) if artifact else ""
-    if not os.path.exists(path):
+    evaluated = _told(nodes, "Evaluator", "evaluation", evaluation.METRICS_FILE)
+    if evaluated is None:
         return
-    with open(path, encoding="utf-8") as file:
-        evaluated = json.load(file)
     models = evaluated["models"]
     result.metrics = models[evaluation.CANDIDATE][evaluation.OVERALL]
     result.champion_metrics = models.get(evaluation.CHAMPION, {}).get(evaluation.OVERALL, {})
@@ -148,12 +140,9 @@ def _fill_evaluation(result: RunResult, nodes: dict[str, NodeOutcome]) -> None:
 
 
 def _fill_proof(result: RunResult, nodes: dict[str, NodeOutcome]) -> None:
-    artifact = _output(nodes, "InfraValidator", "blessing")
-    path = os.path.join(artifact.uri, PROOF_FILE) if artifact else ""
-    if not os.path.exists(path):
+    proof = _told(nodes, "InfraValidator", "blessing", PROOF_FILE)
+    if proof is None:
         return
-    with open(path, encoding="utf-8") as file:
-        proof = json.load(file)
     findings = proof["findings"]
     result.gates["proof"] = {
         "passed": proof["passed"],
@@ -187,3 +176,14 @@ def _fill_push(result: RunResult, nodes: dict[str, NodeOutcome]) -> None:
 
 def _output(nodes: dict[str, NodeOutcome], node: str, key: str) -> mlmd.Artifact | None:
     return nodes[node].outputs.get(key) if node in nodes else None
+
+
+def _told(nodes: dict[str, NodeOutcome], node: str, key: str, file: str) -> dict[str, Any] | None:
+    """The JSON file in an output artifact; None if the node did not come to write it."""
+    artifact = _output(nodes, node, key)
+    path = os.path.join(artifact.uri, file) if artifact else ""
+    if not os.path.exists(path):
+        return None
+    with open(path, encoding="utf-8") as opened:
+        told: dict[str, Any] = json.load(opened)
+    return told

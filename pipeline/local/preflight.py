@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,22 +14,14 @@ from pipeline.config import Config
 from pipeline.errors import ConfigError, DataError, HeadraceError, RunError
 from pipeline.ingest import shard as shard_work
 from pipeline.ingest.plan import IngestPlan, Shard, shards
+from pipeline.local.disk import free
 from pipeline.local.places import Places
-from pipeline.local.result import RunResult
 
 #: A run needs room for its artifacts; less than this ends in a half-written one.
 MIN_FREE_BYTES = 200 * 1024 * 1024
 
 
-#: With less than this, what failed failed for want of room.
-FULL_BYTES = 4 * 1024 * 1024
-
-
-def _free(path: str) -> int:
-    return shutil.disk_usage(path).free
-
-
-def check_output(places: Places, free_bytes: Callable[[str], int] = _free) -> None:
+def check_output(places: Places, free_bytes: Callable[[str], int] = free) -> None:
     """Makes the output folder and sees that it can be written and has room.
 
     Raises:
@@ -47,22 +38,11 @@ def check_output(places: Places, free_bytes: Callable[[str], int] = _free) -> No
             f"output: cannot write to {places.output} ({error.strerror}). Free space, change its "
             "permissions, or set another output folder in the configuration."
         ) from error
-    free = free_bytes(places.output)
-    if free < MIN_FREE_BYTES:
+    left = free_bytes(places.output)
+    if left < MIN_FREE_BYTES:
         raise RunError(
-            f"output: {places.output} has {free / 1e6:.0f} MB free; a run needs at least "
+            f"output: {places.output} has {left / 1e6:.0f} MB free; a run needs at least "
             f"{MIN_FREE_BYTES / 1e6:.0f} MB. Free space, or set another output folder."
-        )
-
-
-def explain_full_disk(
-    places: Places, result: RunResult, free_bytes: Callable[[str], int] = _free
-) -> None:
-    """Says of a failed run that the disk is full: errors say it in many ways, or not at all."""
-    if result.status == "failed" and free_bytes(places.output) < FULL_BYTES:
-        result.message = (
-            f"the disk of {places.output} is full. Free space and run it again; nothing was "
-            f"pushed. ({result.message})"
         )
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from pipeline import files, provenance, schema_file
 from pipeline.config import Config
 from pipeline.errors import HeadraceError, RunError
-from pipeline.local import collector, lock, preflight, quiet
+from pipeline.local import collector, disk, lock, preflight, quiet
 from pipeline.local.places import Places
 from pipeline.local.result import EXIT_CODES, RunResult
 from pipeline.spans import Window
@@ -72,7 +72,7 @@ def run(config: Config, span: str | None, watcher: Watcher, *, wait_seconds: flo
         )
         _execute(config, window, result, places, watcher)
         _finish(result, started)
-        preflight.explain_full_disk(places, result)
+        disk.explain_full_disk(places, result)
         with contextlib.suppress(OSError):  # it is told all the same, and listed as interrupted
             files.write_atomically(places.run(run_id, "result.json"), result.to_json().encode())
         return result

@@ -46,13 +46,11 @@ class Running:
 
     def check(self) -> None:
         """Raises ServerError if the process has ended."""
-        if self.process.poll() is not None:
-            raise ServerError(f"the server ended, exit code {self.process.returncode}{self.tail()}")
+        _check(self.process, self.log)
 
     def tail(self) -> str:
         """The last lines it said, after a line break; `""` if it said nothing."""
-        lines = self.log.read_text(errors="replace").strip().splitlines()[-_TAIL_LINES:]
-        return "".join(f"\n  {line[:300]}" for line in lines)
+        return _tail(self.log)
 
 
 @contextmanager
@@ -140,13 +138,22 @@ def _told(
 ) -> tuple[int, int]:
     """The ports that the embedded server wrote down."""
     while not ports_file.exists():
-        running = Running("", "", process, log, 0)
-        running.check()
+        _check(process, log)
         if time.monotonic() > deadline:
-            raise ServerError(f"the server did not open its ports in time{running.tail()}")
+            raise ServerError(f"the server did not open its ports in time{_tail(log)}")
         time.sleep(0.05)
     ports = json.loads(ports_file.read_text())
     return ports["grpc_port"], ports["rest_port"]
+
+
+def _check(process: subprocess.Popen[bytes], log: Path) -> None:
+    if process.poll() is not None:
+        raise ServerError(f"the server ended, exit code {process.returncode}{_tail(log)}")
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()[-_TAIL_LINES:]
+    return "".join(f"\n  {line[:300]}" for line in lines)
 
 
 def _python_path() -> str:

@@ -19,12 +19,12 @@ from serving.proof.asking import Asker, Signatures, b64, filled, plain, tensors
 from serving.proof.process import ServerError
 from serving.proof.rows import Probe
 from serving.proof.verdict import Demands, Finding, Verdict
+from serving.server.warmup import WARMUP_FILE
 
 RAW, EXAMPLES, CLASSIFY, TRANSFORM = (
     *("serving_default", "serve_tf_examples"),
     *("classify", "transform_features"),
 )
-WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 
 _LOAD = "load"
 _ATTEMPTS = 3

@@ -218,14 +218,15 @@ def test_the_same_file_twice_is_found_after_all_are_readable(bench: Any) -> None
 
 
 def test_a_failed_run_on_a_full_disk_says_so(tmp_path: Path) -> None:
+    from pipeline.local import disk
     from pipeline.local.result import RunResult
 
     places = Places(str(tmp_path))
     failed = RunResult("failed", "run", message="Transform failed: OSError: [Errno 28]")
-    preflight.explain_full_disk(places, failed, lambda path: 1000)
+    disk.explain_full_disk(places, failed, lambda path: 1000)
     assert failed.message.startswith(f"the disk of {tmp_path} is full. Free space and run it again")
     assert "Transform failed" in failed.message
     for other in (RunResult("pushed", "run", message="m"), RunResult("failed", "r", message="m")):
-        room = 1000 if other.status == "pushed" else preflight.FULL_BYTES
-        preflight.explain_full_disk(places, other, lambda path, room=room: room)
+        room = 1000 if other.status == "pushed" else disk.FULL_BYTES
+        disk.explain_full_disk(places, other, lambda path, room=room: room)
         assert other.message == "m"
