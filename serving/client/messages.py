@@ -10,11 +10,13 @@ tensorflow_serving/apis; a test compares them with the package's.
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
 
+_MAKING = threading.Lock()
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _SCALARS = {
     "int32": _FIELD.TYPE_INT32,
@@ -31,6 +33,7 @@ _SCALARS = {
 # Message -> field -> "number type"; "*" before a type: repeated; "map T": from string to T;
 # "T in X": in the oneof X.
 _T, _S = "tensorflow", "tensorflow.serving"
+_PACKAGES = (f"{_T}.error", _T, _S)
 _POLICY = f"{_S}.FileSystemStoragePathSourceConfig.ServableVersionPolicy"
 MESSAGES: Mapping[str, Mapping[str, str]] = {
     f"{_T}.TensorShapeProto.Dim": {"size": "1 int64", "name": "2 string"},
@@ -164,12 +167,37 @@ VALUE_FIELDS = {
 
 def message(name: str) -> Any:
     """The class of a message, by its name without the package, as `PredictRequest`."""
+    classes = _classes()
     for package in (_S, _T):
         if f"{package}.{name}" in MESSAGES:
-            return message_factory.GetMessageClass(
-                _pool().FindMessageTypeByName(f"{package}.{name}")
-            )
+            return classes[f"{package}.{name}"]
     raise KeyError(name)
+
+
+def _classes() -> dict[str, Any]:
+    with _MAKING:
+        return _made()
+
+
+@functools.cache
+def _made() -> dict[str, Any]:
+    """All classes, those of inner messages and maps too, held for good.
+
+    protobuf itself holds a class only as long as something uses it. The garbage collector then
+    takes it apart step by step, and a thread that asks for it in between gets a class in pieces:
+    the process ends with a segmentation fault.
+    """
+    pool = _pool()
+    files = [f"headrace/{package}.proto" for package in _PACKAGES]
+    made = message_factory.GetMessageClassesForFiles(
+        [any_pb2.DESCRIPTOR.name, wrappers_pb2.DESCRIPTOR.name, *files], pool
+    )
+    inner = [kind.DESCRIPTOR for kind in made.values()]
+    while inner:
+        descriptor = inner.pop()
+        made[descriptor.full_name] = message_factory.GetMessageClass(descriptor)
+        inner += descriptor.nested_types
+    return made
 
 
 @functools.cache
@@ -180,7 +208,7 @@ def _pool() -> descriptor_pool.DescriptorPool:
     for descriptor in shared:
         pool.AddSerializedFile(descriptor.serialized_pb)
     names = [descriptor.name for descriptor in shared]
-    for package in (f"{_T}.error", _T, _S):
+    for package in _PACKAGES:
         file = descriptor_pb2.FileDescriptorProto(
             name=f"headrace/{package}.proto", package=package, syntax="proto3", dependency=names
         )

@@ -1,5 +1,8 @@
 """Our messages are those of tensorflow-serving-api on the wire."""
 
+import subprocess
+import sys
+
 import pytest
 from google.protobuf import message_factory
 
@@ -65,3 +68,38 @@ def test_what_one_side_writes_the_other_reads(theirs):
     assert list(read.inputs["x"].float_val) == [1.0, 2.5]
     again = messages.message("PredictRequest").FromString(read.SerializeToString())
     assert again == request
+
+
+def test_threads_and_the_garbage_collector_can_share_the_classes() -> None:
+    # In a process of its own: what this guards against is a segmentation fault.
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", _THREADS],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# epoll objects let other threads run while the collector frees them.
+_THREADS = """
+import gc, select, sys, threading, time
+from serving.client import messages
+sys.setswitchinterval(1e-5)
+end = time.monotonic() + 3
+def ask():
+    while time.monotonic() < end:
+        request = messages.message("GetModelStatusRequest")()
+        request.model_spec.name = "taxi"
+        del request
+def collect():
+    while time.monotonic() < end:
+        for _ in range(5):
+            cycle = [select.epoll() for _ in range(10)] if hasattr(select, "epoll") else []
+            cycle.append(cycle)
+        gc.collect()
+        time.sleep(0.0005)
+threads = [threading.Thread(target=one) for one in (ask, ask, ask, ask, collect)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
