@@ -70,6 +70,7 @@ EXTRAS = {
         "jsonschema>=4,<5",
         "kubernetes-validate>=1.33,<2",
         "mypy>=2.4,<3",
+        "networkx>=3.4,<3.7",  # dominators, for the proof that no way leads round the gates
         "pip>=25",  # Beam and TFX call `python -m pip` when they stage packages
         "promql-parser>=0.6,<1",
         "pytest>=9,<10",
