@@ -14,4 +14,8 @@ def __getattr__(name: str) -> Any:
         from pipeline.components.gate_verdict import GateVerdict
 
         return GateVerdict
+    if name == "DriftReport":
+        from pipeline.components.drift_report import DriftReport
+
+        return DriftReport
     raise AttributeError(f"module 'pipeline' has no attribute {name!r}")

@@ -6,6 +6,7 @@ after loading (relative ones are relative to the file).
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 from typing import Annotated, Literal
@@ -14,7 +15,7 @@ from pydantic import Field
 
 from models.config import Features, ModelConfig, RawType, Section, TrainingConfig
 
-Policy = Literal["block", "warn"]
+Policy = Literal["block", "warn", "retrain"]
 
 
 class CsvOptions(Section):
@@ -97,28 +98,94 @@ class QuarantineConfig(Section):
     Attributes:
         rules: name → SQL (DuckDB) over the columns; a row for which it is true is quarantined.
         max_share: share of a span's rows that may be quarantined before the gate closes.
+        rule_shares: rule → share of a span's rows that it alone may refuse.
     """
 
     rules: dict[Annotated[str, Field(min_length=1)], str] = {}
     max_share: float = Field(default=0.01, ge=0, le=1)
+    rule_shares: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+
+
+Kind = Literal[
+    "anomaly",
+    "drift",
+    "skew",
+    "splits",
+    "label",
+    "prediction",
+    "new_column",
+    "quarantine",
+    "rows",
+]
+
+
+class Allowed(Section):
+    """`[[gates.allow]]`: a finding that is known and accepted for a time.
+
+    Attributes:
+        kind: of finding.
+        feature: column or label; None: any.
+        until: last day on which it is allowed. What is accepted for good belongs into the schema.
+        reason: shown wherever the finding is.
+    """
+
+    kind: Kind
+    feature: str | None = None
+    until: dt.date
+    reason: str = Field(min_length=1)
 
 
 class GatesConfig(Section):
     """`[gates]`: what a finding does to the run, by kind of finding.
 
+    `block` ends the run, `warn` shows it, `retrain` shows it and marks the verdict: what serves
+    was made from other data and should be replaced.
+
     Attributes:
         anomaly: data that breaks the schema.
-        drift: the newest span is further from the window than the schema's comparators allow.
+        drift: the newest span is further from the window than quiet spans are.
+        skew: logged serving requests are further from the window than quiet spans are.
+        splits: of one table, the rows evaluated on are unlike those trained on.
+        label: the newest span's share of positive labels is unlike the window's.
+        prediction: the champion's predictions for the newest span are off, or unlike before.
         new_column: the files have a column that the configuration does not name.
-        quarantine: more rows quarantined than `quarantine.max_share`.
+        quarantine: more rows quarantined than `quarantine.max_share`, or than a rule's own.
         rows: a span has fewer rows than `window.min_rows_share` of the median.
+        features: feature → kind → policy, in place of the above.
+        allow: findings that are accepted for a time.
     """
 
     anomaly: Policy = "block"
     drift: Policy = "warn"
+    skew: Policy = "warn"
+    splits: Policy = "warn"
+    label: Policy = "warn"
+    prediction: Policy = "retrain"
     new_column: Policy = "block"
     quarantine: Policy = "block"
     rows: Policy = "block"
+    features: dict[str, dict[Kind, Policy]] = {}
+    allow: tuple[Allowed, ...] = ()
+
+
+class DriftConfig(Section):
+    """`[drift]`: how distributions are compared. What a finding does is said in `[gates]`.
+
+    Attributes:
+        sample_rows: rows of a span that are compared at most.
+        false_alarms: quiet spans of which one at most may alarm, over all features together.
+        known_after: a shift is known, and no longer told, once so many spans of the window lie as
+            far from the window as the newest does.
+        request_log: PredictionLog files of served requests, compared with the window; a path with
+            `*`. None: no skew check.
+        min_requests: fewer logged rows are not compared.
+    """
+
+    sample_rows: int = Field(default=20_000, ge=100)
+    false_alarms: int = Field(default=50, ge=2)
+    known_after: int = Field(default=3, ge=1)
+    request_log: str | None = None
+    min_requests: int = Field(default=1_000, ge=100)
 
 
 class Bars(Section):
@@ -217,6 +284,7 @@ class Config(Section):
     features: Features = Field(min_length=1)
     quarantine: QuarantineConfig = QuarantineConfig()
     gates: GatesConfig = GatesConfig()
+    drift: DriftConfig = DriftConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

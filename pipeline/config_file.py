@@ -18,7 +18,13 @@ from pipeline import config_rules
 from pipeline.config import Config
 from pipeline.errors import ConfigError, Fault, shorten
 
-_PATHS = (("output",), ("data", "path"), ("data", "schema_file"), ("serving", "path"))
+_PATHS = (
+    ("output",),
+    ("data", "path"),
+    ("data", "schema_file"),
+    ("drift", "request_log"),
+    ("serving", "path"),
+)
 
 
 def load(path: str | os.PathLike[str]) -> Config:
@@ -91,7 +97,7 @@ def _absolute(config: Config, folder: Path) -> Config:
         node = tree
         for parent in parents:
             node = node[parent]
-        if "://" not in node[last]:
+        if node[last] is not None and "://" not in node[last]:
             node[last] = os.path.normpath(folder / os.path.expanduser(node[last]))
     return Config.model_validate(tree)
 

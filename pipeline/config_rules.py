@@ -12,7 +12,13 @@ from typing import Any
 
 from models.config import Elapsed, Features, Timestamp, raw_columns
 from pipeline import sql
-from pipeline.config import DataConfig, EvaluationConfig, LabelConfig, QuarantineConfig
+from pipeline.config import (
+    DataConfig,
+    EvaluationConfig,
+    GatesConfig,
+    LabelConfig,
+    QuarantineConfig,
+)
 from pipeline.errors import Fault, shorten
 from pipeline.spans import PatternError, SpanPattern
 
@@ -23,16 +29,22 @@ def faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
     label: LabelConfig | None = sections.get("label")
     features: Features | None = sections.get("features")
     quarantine: QuarantineConfig | None = sections.get("quarantine")
-    evaluation: EvaluationConfig | None = sections.get("evaluation")
     if data:
         yield from _pattern(data)
     if label:
         yield from _expression("label.expression", label.expression)
     if quarantine:
-        for rule, expression in quarantine.rules.items():
-            yield from _expression(f"quarantine.rules.{rule}", expression)
-    if features is None:
-        return
+        yield from _rules(quarantine)
+    if features is not None:
+        yield from _of_features(sections, features)
+
+
+def _of_features(sections: Mapping[str, Any], features: Features) -> Iterator[Fault]:
+    """Rules of sections that name features."""
+    data: DataConfig | None = sections.get("data")
+    label: LabelConfig | None = sections.get("label")
+    gates: GatesConfig | None = sections.get("gates")
+    evaluation: EvaluationConfig | None = sections.get("evaluation")
     yield from _names("features", raw_columns(features))
     if label:
         yield from _names("label.leaks", label.leaks)
@@ -44,8 +56,18 @@ def faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
         yield from _optional(data, {*raw_columns(features), *(label.leaks if label else ())})
     if label:
         yield from _label(label, features)
+    if gates:
+        yield from _gated(gates, {*compared(features), *([label.name] if label else ())})
     if evaluation:
         yield from _slices(evaluation, {*raw_columns(features), *(label.leaks if label else ())})
+
+
+def _rules(quarantine: QuarantineConfig) -> Iterator[Fault]:
+    for rule, expression in quarantine.rules.items():
+        yield from _expression(f"quarantine.rules.{rule}", expression)
+    for rule in quarantine.rule_shares:
+        if rule not in quarantine.rules:
+            yield _no(f"quarantine.rule_shares.{rule}", "", "a rule", quarantine.rules)
 
 
 def _names(section: str, names: Iterable[str]) -> Iterator[Fault]:
@@ -123,7 +145,29 @@ def _optional(data: DataConfig, known: set[str]) -> Iterator[Fault]:
             yield _no_column(f"data.optional_columns.{index}", column, known)
 
 
+def _gated(gates: GatesConfig, known: set[str]) -> Iterator[Fault]:
+    for name in gates.features:
+        if name not in known:
+            yield _no(f"gates.features.{name}", "", "a feature", known)
+    for index, allowed in enumerate(gates.allow):
+        if allowed.feature is not None and allowed.feature not in known:
+            yield _no(f"gates.allow.{index}.feature", allowed.feature, "a feature", known)
+
+
+def compared(features: Features) -> list[str]:
+    """Names under which findings tell of features: columns, and what is derived of timestamps."""
+    names = list(features)
+    for name, feature in features.items():
+        if isinstance(feature, Timestamp):
+            names += [f"{name}.{part}" for part in feature.parts]
+    return names
+
+
 def _no_column(key: str, column: str, known: set[str]) -> Fault:
-    near = difflib.get_close_matches(column, known, n=1)
-    hint = f"Did you mean '{near[0]}'?" if near else "Name a feature's column."
-    return Fault(key, shorten(column), "is not a column", hint)
+    return _no(key, column, "a column", known)
+
+
+def _no(key: str, value: str, what: str, known: Iterable[str]) -> Fault:
+    near = difflib.get_close_matches(value or key.rsplit(".", 1)[-1], list(known), n=1)
+    hint = f"Did you mean '{near[0]}'?" if near else f"Known here: {', '.join(sorted(known))}."
+    return Fault(key, shorten(value) if value else "", f"is not {what}", hint)

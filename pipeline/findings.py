@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import statistics
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from models.config import Section
-from pipeline.config import Config, GatesConfig
-from pipeline.ingest.summary import Ingested
+from pipeline.config import Allowed, Config, GatesConfig, Kind
+from pipeline.drift.report import WorstBin
+from pipeline.ingest.summary import Ingested, SpanRows
 
 FILE = "verdict.json"
-
-Kind = Literal["anomaly", "drift", "new_column", "quarantine", "rows"]
 
 
 class Finding(Section):
@@ -25,6 +25,8 @@ class Finding(Section):
         message: what was found, in words, with counts.
         value: what was measured, if one number says it.
         threshold: what it was measured against.
+        measure: what was measured, of a distribution.
+        worst_bin: where a distribution has changed most, with the counts of both sides.
     """
 
     kind: Kind
@@ -33,6 +35,8 @@ class Finding(Section):
     message: str
     value: float | None = None
     threshold: float | None = None
+    measure: str | None = None
+    worst_bin: WorstBin | None = None
 
 
 class Policies(Section):
@@ -41,12 +45,14 @@ class Policies(Section):
     Attributes:
         gates: policy by kind of finding.
         max_share: share of a span's rows that may be quarantined.
+        rule_shares: the same for one rule.
         min_rows_share: a span with fewer rows than this share of the window's median counts as
             half a span.
     """
 
     gates: GatesConfig
     max_share: float
+    rule_shares: dict[str, float] = {}
     min_rows_share: float
 
     @classmethod
@@ -55,6 +61,7 @@ class Policies(Section):
         return cls(
             gates=config.gates,
             max_share=config.quarantine.max_share,
+            rule_shares=config.quarantine.rule_shares,
             min_rows_share=config.window.min_rows_share,
         )
 
@@ -71,19 +78,7 @@ def of_ingestion(ingested: Ingested, policies: Policies) -> Iterator[Finding]:
             "wanted.",
         )
     for label, span in ingested.spans.items():
-        total = span.kept + span.quarantined
-        share = span.quarantined / total
-        if share > policies.max_share:
-            reason, count = next(iter(span.reasons.items()))
-            yield Finding(
-                kind="quarantine",
-                feature="",
-                split=label,
-                message=f"{span.quarantined:,} of {total:,} rows ({share:.1%}) are quarantined, "
-                f"most often for {reason!r} ({count:,}), for example {span.samples[reason]}",
-                value=share,
-                threshold=policies.max_share,
-            )
+        yield from _quarantined(label, span, policies)
     sizes = {label: span.kept + span.quarantined for label, span in ingested.spans.items()}
     median = statistics.median(sizes.values())
     for label, size in sizes.items():
@@ -99,9 +94,69 @@ def of_ingestion(ingested: Ingested, policies: Policies) -> Iterator[Finding]:
             )
 
 
-def judge(found: Sequence[Finding], policies: Policies) -> dict[str, Any]:
-    """The verdict: `passed`, and every finding with its policy, the blocking ones first."""
-    policy = policies.gates.model_dump()
-    judged = [finding.model_dump() | {"policy": policy[finding.kind]} for finding in found]
-    judged.sort(key=lambda finding: finding["policy"] != "block")
-    return {"passed": all(f["policy"] != "block" for f in judged), "findings": judged}
+def _quarantined(label: str, span: SpanRows, policies: Policies) -> Iterator[Finding]:
+    total = span.kept + span.quarantined
+    share = span.quarantined / total
+    if share > policies.max_share:
+        reason, count = next(iter(span.reasons.items()))
+        yield Finding(
+            kind="quarantine",
+            feature="",
+            split=label,
+            message=f"{span.quarantined:,} of {total:,} rows ({share:.1%}) are quarantined, "
+            f"most often for {reason!r} ({count:,}), for example {span.samples[reason]}",
+            value=share,
+            threshold=policies.max_share,
+        )
+    for rule, limit in policies.rule_shares.items():
+        count = span.reasons.get(rule, 0)
+        if count / total > limit:
+            yield Finding(
+                kind="quarantine",
+                feature="",
+                split=label,
+                message=f"{count:,} of {total:,} rows ({count / total:.1%}) break the rule "
+                f"{rule!r}, for example {span.samples[rule]}",
+                value=count / total,
+                threshold=limit,
+            )
+
+
+def judge(found: Sequence[Finding], policies: Policies, today: dt.date) -> dict[str, Any]:
+    """The verdict.
+
+    Args:
+        found: what was found.
+        policies: what it means.
+        today: by which the allow list's entries have ended or not.
+
+    Returns:
+        `passed`; `retrain`: whether what serves should be replaced; and every finding with its
+        policy, the blocking ones first. A finding that is allowed has the policy `allowed`.
+    """
+    judged = [finding.model_dump() | _policy(finding, policies, today) for finding in found]
+    order = ("block", "retrain", "warn", "allowed")
+    judged.sort(key=lambda finding: order.index(finding["policy"]))
+    chosen = {finding["policy"] for finding in judged}
+    return {"passed": "block" not in chosen, "retrain": "retrain" in chosen, "findings": judged}
+
+
+def _policy(finding: Finding, policies: Policies, today: dt.date) -> dict[str, Any]:
+    own = policies.gates.features.get(finding.feature, {})
+    policy = own.get(finding.kind) or getattr(policies.gates, finding.kind)
+    told = {"policy": policy, "allowed_until": None, "reason": ""}
+    matching = [one for one in policies.gates.allow if _matches(one, finding)]
+    for one in sorted(matching, key=lambda allowed: allowed.until):
+        ended = one.until < today
+        told |= {
+            "policy": policy if ended else "allowed",
+            "allowed_until": one.until.isoformat(),
+            "reason": f"{one.reason} (allowed until {one.until}, which is over)"
+            if ended
+            else one.reason,
+        }
+    return told
+
+
+def _matches(allowed: Allowed, finding: Finding) -> bool:
+    return allowed.kind == finding.kind and allowed.feature in (None, finding.feature)

@@ -17,6 +17,7 @@ from tfx.types import Channel, standard_artifacts
 from models.config import features_to_json
 from pipeline.beam_options import beam_arguments
 from pipeline.components.data_gate import DataGate
+from pipeline.components.distribution_validator import DistributionValidator
 from pipeline.components.evaluator import Evaluator
 from pipeline.components.infra_validator import InfraValidator
 from pipeline.components.pusher import AtomicPusher
@@ -43,12 +44,24 @@ def create_pipeline(config: Config, plan: RunPlan) -> Pipeline:
         schema=schema.outputs["schema"],
         exclude_splits=["quarantine"],
     )
+    champion = Resolver(
+        strategy_class=LatestBlessedModelStrategy,
+        model=Channel(type=standard_artifacts.Model),
+        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+    ).with_id("Champion")
+    drift = DistributionValidator(
+        config,
+        examples=rows,
+        schema=schema.outputs["schema"],
+        champion_model=champion.outputs["model"],
+        calibration=plan.calibration,
+        code=plan.code["drift"],
+    )
     gate = DataGate(
         config,
         examples=rows,
-        statistics=statistics.outputs["statistics"],
-        schema=schema.outputs["schema"],
         anomalies=anomalies.outputs["anomalies"],
+        drift=drift.outputs["drift"],
         code=plan.code["gate"],
     )
 
@@ -86,11 +99,6 @@ def create_pipeline(config: Config, plan: RunPlan) -> Pipeline:
         proof = InfraValidator(
             config.proof, model=trainer.outputs["model"], code=plan.code["proof"]
         )
-        champion = Resolver(
-            strategy_class=LatestBlessedModelStrategy,
-            model=Channel(type=standard_artifacts.Model),
-            model_blessing=Channel(type=standard_artifacts.ModelBlessing),
-        ).with_id("Champion")
         evaluator = Evaluator(
             config,
             examples=rows,
@@ -120,11 +128,12 @@ def create_pipeline(config: Config, plan: RunPlan) -> Pipeline:
             schema,
             statistics,
             anomalies,
+            champion,
+            drift,
             gate,
             transform,
             trainer,
             proof,
-            champion,
             evaluator,
             pusher,
         ],

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline import provenance
 from pipeline.config import Config
+from pipeline.drift import calibration
 
 #: The code behind each kind of node. Narrow, so that an edit elsewhere does not ingest again.
 _CODE = {
@@ -17,7 +18,17 @@ _CODE = {
         "pipeline/components/span_example_gen.py",
         "models/config.py",
     ),
-    "gate": ("pipeline/findings.py", "pipeline/components/data_gate.py"),
+    "drift": (
+        "pipeline/drift",
+        "pipeline/ingest/sample.py",
+        "pipeline/components/distribution_validator.py",
+        "models/config.py",
+    ),
+    "gate": (
+        "pipeline/findings.py",
+        "pipeline/drift/words.py",
+        "pipeline/components/data_gate.py",
+    ),
     "models": ("models",),
     "judge": (
         "pipeline/evaluation.py",
@@ -35,8 +46,9 @@ class RunPlan:
     Attributes:
         span: label of the newest span; `""` for the newest there is.
         root: folder or URI under which artifacts are written.
-        code: digests of our code by what it decides: `ingest`, `gate`, `models`, `judge`, `proof`;
-            each is part of the cache key of the nodes that run it.
+        code: digests of our code by what it decides: `ingest`, `drift`, `gate`, `models`, `judge`,
+            `proof`; each is part of the cache key of the nodes that run it.
+        calibration: text of the drift thresholds' file; `""` if there is none.
         provenance: what the pushed model's manifest says of its making.
         metadata: ML Metadata's connection; None where the runner has its own (Vertex).
         cache: whether results of earlier runs may be reused.
@@ -46,6 +58,7 @@ class RunPlan:
     root: str
     code: dict[str, str]
     provenance: dict[str, str]
+    calibration: str = ""
     metadata: Any = field(default=None, compare=False)
     cache: bool = True
 
@@ -61,5 +74,6 @@ def plan_run(config: Config, *, span: str, root: str, metadata: Any = None) -> R
             "code_sha256": provenance.code_digest("models", "pipeline"),
             "git_revision": provenance.git_revision(),
         },
+        calibration=calibration.text(config),
         metadata=metadata,
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
+from collections.abc import Iterator, Mapping
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -14,6 +16,10 @@ from pipeline.config import Config
 from pipeline.errors import ConfigError, DataError, Fault
 
 TRAINING, SERVING = "TRAINING", "SERVING"
+
+_COMPARATORS = ("drift_comparator", "skew_comparator")
+#: TFDV's comparators, and our names of what they measure.
+_MEASURES = {"infinity_norm": "l_infinity", "jensen_shannon_divergence": "jensen_shannon"}
 
 _HEADER = """\
 # The data contract of '{name}'. Inferred from the data; review it, then keep it under version
@@ -51,7 +57,71 @@ def read(path: str) -> schema_pb2.Schema:
             "Restore it from version control, or remove it to have it inferred again.",
         )
         raise ConfigError(path, [fault]) from error
+    if wrong := list(_wrong_comparators(schema)):
+        raise ConfigError(path, wrong)
     return schema
+
+
+def _wrong_comparators(schema: schema_pb2.Schema) -> Iterator[Fault]:
+    """Comparators that do not fit a feature's type: TFDV would measure 0, whatever happens."""
+    for feature in schema.feature:
+        category = _is_category(feature)
+        for name in _COMPARATORS:
+            comparator = getattr(feature, name)
+            wrong, right = ("jensen_shannon_divergence", "infinity_norm")
+            if not category:
+                wrong, right = right, wrong
+            if comparator.HasField(wrong):
+                yield Fault(
+                    f"{feature.name}.{name}.{wrong}",
+                    "",
+                    f"does not fit {'categories' if category else 'a number'}: TFDV would measure "
+                    "0 whatever happens",
+                    f"Use {right}.",
+                )
+
+
+def _is_category(feature: schema_pb2.Feature) -> bool:
+    return bool(feature.type == schema_pb2.BYTES or feature.int_domain.is_categorical)
+
+
+def thresholds(schema: schema_pb2.Schema) -> dict[str, dict[str, float]]:
+    """Drift thresholds of the schema's comparators: feature → measure → threshold."""
+    found: dict[str, dict[str, float]] = {}
+    for feature in schema.feature:
+        for comparator, measure in _MEASURES.items():
+            if feature.drift_comparator.HasField(comparator):
+                bound = getattr(feature.drift_comparator, comparator).threshold
+                found.setdefault(feature.name, {})[measure] = bound
+    return found
+
+
+def write_thresholds(path: str, measured: Mapping[str, Mapping[str, float]]) -> None:
+    """Sets the comparators of drift and skew; the comment at the head of the file is kept.
+
+    Args:
+        path: of the schema file.
+        measured: feature → measure → threshold; a feature that is not there loses its comparators.
+
+    Raises:
+        ConfigError: it is not a schema in text form.
+        DataError: it cannot be written.
+    """
+    schema = read(path)
+    for feature in schema.feature:
+        comparator = "infinity_norm" if _is_category(feature) else "jensen_shannon_divergence"
+        bound = measured.get(feature.name, {}).get(_MEASURES[comparator])
+        for name in _COMPARATORS:
+            feature.ClearField(name)
+            if bound is not None:
+                getattr(getattr(feature, name), comparator).threshold = bound
+    with files.open_file(path, "rb") as file:
+        lines = file.read().decode("utf-8").splitlines(keepends=True)
+    head = "".join(itertools.takewhile(lambda line: line.startswith(("#", "\n")), lines))
+    try:
+        files.write_atomically(path, (head + text_format.MessageToString(schema)).encode("utf-8"))
+    except OSError as error:
+        raise DataError(f"data.schema_file: cannot write {path} ({error.strerror}).") from error
 
 
 def digest(path: str) -> str:

@@ -1,30 +1,32 @@
 """DataGate: reads what validation found, applies the policies, lets the run pass or ends it.
 
-What TFX lacks: ExampleValidator's anomalies stop nothing, it never compares two spans, and nothing
-looks at how many rows were refused. A failed execution publishes no outputs, so a closed gate is a
+What TFX lacks: ExampleValidator's anomalies stop nothing, and nothing looks at how many rows were
+refused or how far data has moved. A failed execution publishes no outputs, so a closed gate is a
 published verdict with `passed` = 0, under which `Cond` skips the rest, and not an exception.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 from typing import Any
 
-import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx import types
 from tfx.components.example_validator import executor as example_validator
-from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import io_utils
 
 from pipeline import findings
+from pipeline.components.drift_report import DriftReport
 from pipeline.components.gate_verdict import GateVerdict
-from pipeline.config import Config
-from pipeline.ingest.summary import FILE, Ingested
+from pipeline.config import Config, Kind
+from pipeline.drift import report, words
+from pipeline.ingest.summary import FILE as INGEST_FILE
+from pipeline.ingest.summary import Ingested
 
 
 class DataGateSpec(component_spec.ComponentSpec):  # type: ignore[misc]
@@ -32,14 +34,14 @@ class DataGateSpec(component_spec.ComponentSpec):  # type: ignore[misc]
 
     INPUTS = {
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
-        "statistics": component_spec.ChannelParameter(type=standard_artifacts.ExampleStatistics),
-        "schema": component_spec.ChannelParameter(type=standard_artifacts.Schema),
         "anomalies": component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies),
+        "drift": component_spec.ChannelParameter(type=DriftReport),
     }
     OUTPUTS = {"verdict": component_spec.ChannelParameter(type=GateVerdict)}
     PARAMETERS = {
         "policies": component_spec.ExecutionParameter(type=str),
         "code": component_spec.ExecutionParameter(type=str),
+        "as_of": component_spec.ExecutionParameter(type=str),
     }
 
 
@@ -55,20 +57,24 @@ class DataGateExecutor(base_executor.BaseExecutor):  # type: ignore[misc]
         """Writes the verdict."""
         self._log_startup(input_dict, output_dict, exec_properties)
         policies = findings.Policies.model_validate_json(exec_properties["policies"])
-        with fileio.open(
-            os.path.join(artifact_utils.get_single_uri(input_dict["examples"]), FILE), "r"
-        ) as file:
-            ingested = Ingested.from_json(file.read())
+        ingested = Ingested.from_json(_read(input_dict["examples"], INGEST_FILE))
+        drift = report.Report.model_validate_json(_read(input_dict["drift"], report.FILE))
         found = [
             *findings.of_ingestion(ingested, policies),
             *_anomalies(artifact_utils.get_single_instance(input_dict["anomalies"])),
-            *_drift(input_dict["statistics"], input_dict["schema"]),
+            *words.findings(drift),
         ]
-        verdict = findings.judge(found, policies)
+        verdict = findings.judge(found, policies, dt.datetime.now(dt.UTC).date())
         artifact = artifact_utils.get_single_instance(output_dict["verdict"])
         with fileio.open(os.path.join(artifact.uri, findings.FILE), "w") as file:
             file.write(json.dumps(verdict, indent=2))
-        artifact.set_int_custom_property("passed", int(verdict["passed"]))
+        for name in ("passed", "retrain"):
+            artifact.set_int_custom_property(name, int(verdict[name]))
+
+
+def _read(artifacts: list[types.Artifact], name: str) -> str:
+    with fileio.open(os.path.join(artifact_utils.get_single_uri(artifacts), name), "r") as file:
+        return str(file.read())
 
 
 def _anomalies(artifact: types.Artifact) -> list[findings.Finding]:
@@ -84,51 +90,7 @@ def _anomalies(artifact: types.Artifact) -> list[findings.Finding]:
     return found
 
 
-def _drift(
-    statistics: list[types.Artifact], schema: list[types.Artifact]
-) -> list[findings.Finding]:
-    """The newest span against the window before it, by the schema's own drift comparators."""
-    artifact = artifact_utils.get_single_instance(statistics)
-    train, newest = (
-        stats_artifact_utils.load_statistics(artifact, split).proto() for split in ("train", "eval")
-    )
-    if not (train.datasets[0].num_examples and newest.datasets[0].num_examples):
-        return []
-    contract = io_utils.SchemaReader().read(
-        io_utils.get_only_uri_in_dir(artifact_utils.get_single_uri(schema))
-    )
-    plain = tfdv.validate_statistics(newest, contract)
-    compared = tfdv.validate_statistics(newest, contract, previous_statistics=train)
-    measured = {
-        ".".join(info.path.step): info.drift_measurements[0]
-        for info in compared.drift_skew_info
-        if info.drift_measurements
-    }
-    known = {
-        (name, reason.type) for name, info in plain.anomaly_info.items() for reason in info.reason
-    }
-    found = []
-    for name, info in compared.anomaly_info.items():
-        for reason in info.reason:
-            if (name, reason.type) in known:
-                continue
-            measurement = measured.get(name)
-            found.append(
-                findings.Finding(
-                    kind="drift",
-                    feature=name,
-                    split="eval",
-                    message=reason.description,
-                    value=measurement.value if measurement else None,
-                    threshold=measurement.threshold if measurement else None,
-                )
-            )
-    return found
-
-
-def _findings(
-    anomalies: anomalies_pb2.Anomalies, kind: findings.Kind, split: str
-) -> list[findings.Finding]:
+def _findings(anomalies: anomalies_pb2.Anomalies, kind: Kind, split: str) -> list[findings.Finding]:
     found = [
         findings.Finding(kind=kind, feature=name, split=split, message=reason.description)
         for name, info in anomalies.anomaly_info.items()
@@ -145,7 +107,7 @@ class DataGate(base_component.BaseComponent):  # type: ignore[misc]
     """Closes on findings whose policy is `block`.
 
     Outputs:
-        verdict: `GateVerdict`.
+        verdict: `GateVerdict` with the custom properties `passed` and `retrain` (0 or 1).
     """
 
     SPEC_CLASS = DataGateSpec
@@ -155,18 +117,19 @@ class DataGate(base_component.BaseComponent):  # type: ignore[misc]
         self,
         config: Config,
         examples: types.BaseChannel,
-        statistics: types.BaseChannel,
-        schema: types.BaseChannel,
         anomalies: types.BaseChannel,
+        drift: types.BaseChannel,
         code: str,
     ) -> None:
         """Wires the component; `code` is a digest of the gate's code, part of the cache key."""
+        # What is allowed for a time must be judged anew each day, and not be taken from the cache.
+        as_of = dt.datetime.now(dt.UTC).date().isoformat() if config.gates.allow else ""
         super().__init__(
             DataGateSpec(
                 examples=examples,
-                statistics=statistics,
-                schema=schema,
                 anomalies=anomalies,
+                drift=drift,
+                as_of=as_of,
                 policies=findings.Policies.of(config).model_dump_json(),
                 code=code,
                 verdict=types.Channel(type=GateVerdict),

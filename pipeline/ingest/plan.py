@@ -25,6 +25,7 @@ class IngestPlan(Section):
     time_column: str | None
     csv: CsvOptions
     holdout: float
+    sample_rows: int
 
     @classmethod
     def of(cls, config: Config) -> IngestPlan:
@@ -38,6 +39,7 @@ class IngestPlan(Section):
             time_column=config.data.time_column,
             csv=config.data.csv,
             holdout=config.window.holdout,
+            sample_rows=config.drift.sample_rows,
         )
 
     def columns(self) -> dict[str, ColumnType]:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from pipeline import sql
 from pipeline.errors import ConfigError, Fault, HeadraceError, shorten
-from pipeline.ingest import reader
+from pipeline.ingest import reader, sample
 from pipeline.ingest.encode import ARROW_TYPES, ExampleWriter, to_lists
 from pipeline.ingest.plan import IngestPlan, Shard, ShardReport
 from pipeline.spans import Window
@@ -35,15 +35,19 @@ def ingest(shard: Shard, plan: IngestPlan, output: str) -> ShardReport:
     """
     report = ShardReport(path=shard.path, span=shard.span)
     writers: dict[str, ExampleWriter] = {}
+    samplers: dict[str, sample.Sampler] = {}
     try:
         with sql.connect() as connection, reader.localized(shard.path) as local:
             types, report.new_columns = reader.open_source(connection, shard.path, local, plan)
             reader.verify(shard.path, local)
             _judge(connection, types, shard, plan)
             for batch in _batches(connection, shard, plan):
-                _write(batch, shard, plan, output, writers, report)
+                _write(batch, shard, plan, output, writers, samplers, report)
         for writer in writers.values():
             writer.close()
+        for split, sampler in samplers.items():
+            if (rows := sampler.table(shard.span)) is not None:
+                sample.write(output, split, shard.index, rows)
     except HeadraceError as error:
         for writer in writers.values():
             writer.discard()
@@ -158,6 +162,7 @@ def _write(
     plan: IngestPlan,
     output: str,
     writers: dict[str, ExampleWriter],
+    samplers: dict[str, sample.Sampler],
     report: ShardReport,
 ) -> None:
     """Sends the rows of a batch to their splits and counts them."""
@@ -185,10 +190,24 @@ def _write(
         if split == "quarantine":
             columns |= _refusal(rows, shard, report)
             label = pc.if_else(pc.is_in(label, pa.array([0.0, 1.0])), label, None)
+        else:
+            if split not in samplers:
+                samplers[split] = sample.Sampler(plan.sample_rows, shard.index)
+            samplers[split].add(_plain(rows, plan))
         columns[plan.label.name] = to_lists(label, ARROW_TYPES["int"])
         writers[split].write(columns)
         report.rows[split] += rows.num_rows
         report.positives[split] += int(pc.sum(label).as_py() or 0)
+
+
+def _plain(rows: pa.RecordBatch, plan: IngestPlan) -> pa.Table:
+    """Rows as they go into examples, one value a cell."""
+    kinds = {name: ARROW_TYPES[kind] for name, kind in plan.columns().items()}
+    columns = {
+        name: rows.column(name).cast(pa.string() if pa.types.is_large_binary(kind) else kind)
+        for name, kind in kinds.items()
+    }
+    return pa.table(columns | {plan.label.name: rows.column("__label").cast(pa.int64())})
 
 
 def _refusal(rows: pa.RecordBatch, shard: Shard, report: ShardReport) -> dict[str, pa.Array]:
@@ -207,6 +226,22 @@ def _refusal(rows: pa.RecordBatch, shard: Shard, report: ShardReport) -> dict[st
     sources = pa.array([f"{shard.path}, row {number}" for number in numbers])
     values = zip(QUARANTINE_COLUMNS, (rows.column("__reason"), texts, sources), strict=True)
     return {name: to_lists(column, ARROW_TYPES["string"]) for name, column in values}
+
+
+def sampled(shard: Shard, plan: IngestPlan) -> pa.Table | None:
+    """A sample of a shard's good rows, as `ingest` leaves it, without writing anything.
+
+    Raises:
+        HeadraceError: the shard cannot be read.
+    """
+    sampler = sample.Sampler(plan.sample_rows, shard.index)
+    with sql.connect() as connection, reader.localized(shard.path) as local:
+        types, _ = reader.open_source(connection, shard.path, local, plan)
+        reader.verify(shard.path, local)
+        _judge(connection, types, shard, plan)
+        for batch in _batches(connection, shard, plan):
+            sampler.add(_plain(batch.filter(pc.equal(batch.column("__reason"), "")), plan))
+    return sampler.table(shard.span)
 
 
 def check(shard: Shard, plan: IngestPlan) -> None:

@@ -189,7 +189,7 @@ def _made() -> dict[str, Any]:
     """
     pool = _pool()
     files = [f"headrace/{package}.proto" for package in _PACKAGES]
-    made = message_factory.GetMessageClassesForFiles(
+    made: dict[str, Any] = message_factory.GetMessageClassesForFiles(
         [any_pb2.DESCRIPTOR.name, wrappers_pb2.DESCRIPTOR.name, *files], pool
     )
     inner = [kind.DESCRIPTOR for kind in made.values()]

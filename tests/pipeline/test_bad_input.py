@@ -1,5 +1,6 @@
 """Bad input, as ingestion and the check before it see it: which file, where in it, what to do."""
 
+import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from pipeline.ingest import shard as shard_work
 from pipeline.ingest.plan import IngestPlan, Shard
 from pipeline.ingest.summary import Ingested, summarize
 from pipeline.spans import Span, SpanFiles, Window
+
+TODAY = dt.date(2020, 3, 1)
 
 pytestmark = pytest.mark.tfx  # examples are written by tfx_bsl and TensorFlow
 
@@ -318,7 +321,7 @@ def whole(made: Any) -> Ingested:
 def findings(bench: Any, made: Any) -> dict[str, Any]:
     """The verdict of the data gate on one ingested file, by kind of finding."""
     policies = Policies.of(bench.config())
-    verdict = judge(list(of_ingestion(whole(made), policies)), policies)
+    verdict = judge(list(of_ingestion(whole(made), policies)), policies, TODAY)
     assert verdict["passed"] == (not verdict["findings"])
     return {finding["kind"]: finding for finding in verdict["findings"]}
 

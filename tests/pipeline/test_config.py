@@ -329,8 +329,8 @@ def test_what_decides_the_outcome_changes_the_digest(bench: Any, sections: dict[
 def test_every_section_is_in_the_digest_or_left_out_on_purpose(bench: Any) -> None:
     # A section added later must be thought about here.
     assert set(Config.model_fields) == {
-        *("name", "data", "window", "label", "features", "quarantine", "gates", "model"),
-        *("training", "evaluation", "proof", "output", "serving", "beam"),
+        *("name", "data", "window", "label", "features", "quarantine", "gates", "drift"),
+        *("model", "training", "evaluation", "proof", "output", "serving", "beam"),
     }
 
 

@@ -1,17 +1,20 @@
 """What a finding does to a run."""
 
+import datetime as dt
 from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import GatesConfig
-from pipeline.findings import Finding, Kind, Policies, judge, of_ingestion
+from pipeline.config import GatesConfig, Kind
+from pipeline.findings import Finding, Policies, judge, of_ingestion
 from pipeline.ingest.summary import Ingested, SpanRows
 
+TODAY = dt.date(2020, 3, 1)
 
-def policies(**gates: str) -> Policies:
+
+def policies(**gates: Any) -> Policies:
     return Policies(gates=GatesConfig.model_validate(gates), max_share=0.02, min_rows_share=0.1)
 
 
@@ -36,21 +39,55 @@ def found(total: Ingested) -> list[Finding]:
 
 
 def test_every_kind_of_finding_has_a_policy() -> None:
-    assert set(get_args(Kind)) == set(GatesConfig.model_fields)
+    assert set(get_args(Kind)) == set(GatesConfig.model_fields) - {"features", "allow"}
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))
 def test_policies_decide_kind_by_kind(kind: Kind) -> None:
-    blocked = judge([finding(kind)], policies(**{kind: "block"}))
-    warned = judge([finding(kind)], policies(**{kind: "warn"}))
-    assert blocked["passed"] is False
-    assert warned["passed"] is True
+    blocked, warned, retrained = (
+        judge([finding(kind)], policies(**{kind: policy}), TODAY)
+        for policy in ("block", "warn", "retrain")
+    )
+    assert (blocked["passed"], blocked["retrain"]) == (False, False)
+    assert (warned["passed"], warned["retrain"]) == (True, False)
+    assert (retrained["passed"], retrained["retrain"]) == (True, True)
     assert blocked["findings"][0]["policy"] == "block"
-    assert warned["findings"][0] == finding(kind).model_dump() | {"policy": "warn"}
+    told = {"policy": "warn", "allowed_until": None, "reason": ""}
+    assert warned["findings"][0] == finding(kind).model_dump() | told
+
+
+def test_a_feature_can_have_policies_of_its_own() -> None:
+    gates = {"drift": "block", "features": {"fare": {"drift": "warn"}}}
+    mild, hard = (
+        judge([finding("drift", feature=name)], policies(**gates), TODAY)
+        for name in ("fare", "tolls")
+    )
+    assert (mild["passed"], hard["passed"]) == (True, False)
+
+
+def test_what_is_allowed_passes_until_its_last_day() -> None:
+    allowed = {"kind": "drift", "feature": "fare", "until": TODAY, "reason": "new tariff"}
+    gates = policies(drift="block", allow=[allowed])
+    on_the_day = judge([finding("drift")], gates, TODAY)
+    assert on_the_day["passed"]
+    told = on_the_day["findings"][0]
+    assert (told["policy"], told["allowed_until"]) == ("allowed", TODAY.isoformat())
+    assert told["reason"] == "new tariff"
+    day_after = judge([finding("drift")], gates, TODAY + dt.timedelta(days=1))
+    assert not day_after["passed"]
+    assert "which is over" in day_after["findings"][0]["reason"]
+    others = [finding("drift", feature="tolls"), finding("anomaly")]
+    assert not any(judge([one], gates, TODAY)["passed"] for one in others)
+
+
+def test_an_entry_without_a_feature_allows_all_of_its_kind() -> None:
+    allowed = {"kind": "drift", "until": TODAY, "reason": "a holiday"}
+    found_ = [finding("drift", feature=name) for name in ("fare", "tolls")]
+    assert judge(found_, policies(drift="block", allow=[allowed]), TODAY)["passed"]
 
 
 def test_nothing_found_passes() -> None:
-    assert judge([], policies()) == {"passed": True, "findings": []}
+    assert judge([], policies(), TODAY) == {"passed": True, "retrain": False, "findings": []}
 
 
 @given(
@@ -61,7 +98,7 @@ def test_what_blocks_comes_first_and_nothing_is_lost(
     kinds: list[Kind], gates: dict[str, str]
 ) -> None:
     given_ = [finding(kind, value=float(n)) for n, kind in enumerate(kinds)]
-    verdict = judge(given_, policies(**gates))
+    verdict = judge(given_, policies(**gates), TODAY)
     blocking = [f["policy"] == "block" for f in verdict["findings"]]
     assert blocking == sorted(blocking, reverse=True)
     assert verdict["passed"] == (not any(blocking))
@@ -93,6 +130,13 @@ def test_a_share_at_the_limit_is_allowed_and_above_it_is_not() -> None:
     assert (only.kind, only.split, only.value, only.threshold) == ("quarantine", "b", 0.03, 0.02)
     assert "3 of 100 rows (3.0%) are quarantined, most often for 'low' (2)" in only.message
     assert "a.csv, row 3: {low}" in only.message
+
+
+def test_a_rule_can_have_a_limit_of_its_own() -> None:
+    strict = policies().model_copy(update={"rule_shares": {"low": 0.005}})
+    (only,) = of_ingestion(ingested(a=rows(99, low=1), b=rows(99, odd=1)), strict)
+    assert (only.kind, only.split, only.value, only.threshold) == ("quarantine", "a", 0.01, 0.005)
+    assert "1 of 100 rows (1.0%) break the rule 'low', for example a.csv, row 3" in only.message
 
 
 def test_all_rows_quarantined() -> None:

@@ -541,6 +541,7 @@ def test_files_are_whole_or_not_there(bench: Any) -> None:
     assert sorted(str(f.relative_to(made.folder)) for f in made.folder.rglob("*.*")) == [
         "Split-quarantine/data_tfrecord-00003-of-00012.gz",
         "Split-train/data_tfrecord-00003-of-00012.gz",
+        "samples/train-00003.parquet",
     ]
 
 

@@ -249,7 +249,7 @@ def test_all_code_that_ingestion_runs_decides_its_cache_key() -> None:
 def test_a_plan_carries_the_digests_and_where_it_comes_from(bench: Any) -> None:
     config = bench.config()
     plan = run_plan.plan_run(config, span="2019-12", root="/artifacts")
-    assert set(plan.code) == {"ingest", "gate", "models", "judge", "proof"}
-    assert len(set(plan.code.values())) == 5
+    assert set(plan.code) == {"ingest", "drift", "gate", "models", "judge", "proof"}
+    assert len(set(plan.code.values())) == 6
     assert plan.provenance["config_sha256"] == config.digest()
     assert dataclasses.replace(plan, metadata=object()) == plan

@@ -1,0 +1,186 @@
+"""`headrace drift`: thresholds from quiet spans, and how far any span lies from its window."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.cli.options import config_option, json_option
+from pipeline.errors import DataError
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+    from pipeline.drift.report import Calibration, Comparison
+
+
+_TOLD = ("kolmogorov_smirnov", "l_infinity", "label_rate")
+
+
+@click.group()
+def drift() -> None:
+    """How far data has moved, and how far is too far."""
+
+
+@drift.command()
+@config_option
+@click.option(
+    "--spans",
+    "wanted",
+    metavar="FIRST:LAST",
+    help="Quiet spans to measure on; default: the window of the newest span.",
+)
+@click.option(
+    "--false-alarms",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="One quiet span in N may alarm; default: drift.false_alarms.",
+)
+@json_option
+def calibrate(
+    config_file: str, wanted: str | None, false_alarms: int | None, as_json: bool
+) -> None:
+    """Measure thresholds on quiet spans and write them beside and into the schema."""
+    from pipeline import config_file as reader
+    from pipeline import files, schema_file
+    from pipeline.drift import calibrate as work
+    from pipeline.drift import calibration, reference
+    from pipeline.drift.columns import columns
+
+    config = reader.load(config_file)
+    if false_alarms is not None:
+        changed = config.drift.model_copy(update={"false_alarms": false_alarms})
+        config = config.model_copy(update={"drift": changed})
+    found = reference.discovered(config)
+    default = found[-1 - config.window.train_spans : -1]
+    items = reference.between(found, wanted) if wanted else default
+    if len(items) < work.MIN_SPANS:
+        raise DataError(
+            f"{len(items)} span(s) are too few to tell noise from drift: at least "
+            f"{work.MIN_SPANS} quiet ones are needed. Name more with --spans FIRST:LAST."
+        )
+    say = Console(stderr=True)
+    rows = reference.samples(config, items, lambda span: say.print(f"reading {span}", style="dim"))
+    say.print("measuring noise", style="dim")
+    compared = [columns(table, config.features, config.label.name) for table in rows.values()]
+    today = dt.datetime.now(dt.UTC).date()
+    measured = work.calibrate(list(rows), compared, config, today)
+    written = [calibration.write(config, measured)]
+    if files.exists(config.data.schema_file):
+        schema_file.write_thresholds(config.data.schema_file, measured.thresholds)
+        written.append(config.data.schema_file)
+    if as_json:
+        click.echo(measured.model_dump_json())
+        return
+    _show_calibration(measured, Console(soft_wrap=True))
+    click.echo(f"written to {' and '.join(written)}: review and commit")
+
+
+def _show_calibration(measured: Calibration, console: Console) -> None:
+    console.print(
+        f"measured on {measured.spans[0]} … {measured.spans[-1]} ({len(measured.spans)} spans of "
+        f"{measured.span_rows:,} rows): at most one false alarm in {measured.false_alarms} quiet "
+        "spans, all features together",
+        highlight=False,
+    )
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("feature", "measure", "threshold", "is found nine times in ten"):
+        table.add_column(heading)
+    for feature, bounds in measured.thresholds.items():
+        # One of several; all are in the file.
+        name = next(name for name in _TOLD if name in bounds)
+        found = measured.detectable.get(feature, "")
+        table.add_row(feature, name, f"{bounds[name]:.3g}", found)
+    console.print(table, highlight=False)
+    for span, features in measured.outliers.items():
+        console.print(
+            f"not quiet, and not counted: {span}: {', '.join(features)}",
+            style="yellow",
+            markup=False,
+            highlight=False,
+        )
+
+
+@drift.command()
+@config_option
+@click.option("--span", metavar="SPAN", help="To look at; default: the newest.")
+@click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, metavar="N")
+@json_option
+def show(config_file: str, span: str | None, top: int, as_json: bool) -> None:
+    """Compare a span with the window before it, without a run."""
+    from pipeline import config_file as reader
+
+    config = reader.load(config_file)
+    say = Console(stderr=True)
+    comparison = _compared(config, span, lambda name: say.print(f"reading {name}", style="dim"))
+    if as_json:
+        click.echo(comparison.model_dump_json())
+        return
+    _show(comparison, top, Console(soft_wrap=True))
+
+
+def _compared(config: Config, span: str | None, progress: Any) -> Comparison:
+    from pipeline import files, schema_file, spans
+    from pipeline.drift import calibration, compare, reference
+    from pipeline.drift.columns import columns
+    from pipeline.drift.report import Calibration, Side
+
+    window = spans.choose_window(
+        reference.discovered(config),
+        newest=span,
+        train_spans=config.window.train_spans,
+        eval_spans=config.window.eval_spans,
+        gap=config.window.gap,
+    )
+    rows = reference.samples(config, window.spans, progress)
+    held_out = set(window.labels()["eval"])
+    made = {name: columns(t, config.features, config.label.name) for name, t in rows.items()}
+    before = [made[name] for name in rows if name not in held_out]
+    newest = [made[name] for name in rows if name in held_out]
+    features = compare.together(before, newest)
+    sizes = [sum(rows[name].num_rows for name in names) for names in window.labels().values()]
+    text, schema = calibration.text(config), config.data.schema_file
+    bounds = compare.thresholds(
+        features,
+        Calibration.model_validate(json.loads(text)).thresholds if text else {},
+        schema_file.thresholds(schema_file.read(schema)) if files.exists(schema) else {},
+        current_rows=sizes[1],
+        false_alarms=config.drift.false_alarms,
+    )
+    train = window.labels()["train"]
+    sides = (
+        Side(label=f"{train[0]} … {train[-1]}", rows=sizes[0], sampled=sizes[0]),
+        Side(label=", ".join(window.labels()["eval"]), rows=sizes[1], sampled=sizes[1]),
+    )
+    return compare.compare("drift", sides, features, bounds, config.drift.known_after)
+
+
+def _show(comparison: Comparison, top: int, console: Console) -> None:
+    from pipeline.drift.words import message
+
+    old, new = comparison.reference, comparison.current
+    console.print(f"{new.label} ({new.rows:,} rows) against {old.label} ({old.rows:,} rows)")
+    alarming = [one for one in comparison.features if any(m.alarms for m in one.measures)]
+    for feature in alarming[:top]:
+        console.print(
+            f"{feature.feature}: {message(comparison, feature)}",
+            style="yellow",
+            markup=False,
+            highlight=False,
+        )
+    if len(alarming) > top:
+        console.print(f"… and {len(alarming) - top} more: --top {len(alarming)}")
+    quiet = [one for one in comparison.features if one not in alarming]
+    known = [one.feature for one in quiet if (one.excess or 0) > 1]
+    if known:
+        console.print(f"known, for the window holds it already: {', '.join(known)}")
+    closest = max((one.excess or 0.0 for one in quiet if one.feature not in known), default=0.0)
+    console.print(
+        f"{len(quiet) - len(known)} of {len(comparison.features)} features within their "
+        f"thresholds (the closest at {closest:.0%} of its own)",
+        highlight=False,
+    )

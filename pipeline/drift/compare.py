@@ -1,0 +1,212 @@
+"""Compares two sets of rows, feature by feature, with thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from pipeline.drift import noise
+from pipeline.drift.bins import MISSING, OTHERS, Array, Binned, binned
+from pipeline.drift.columns import Column
+from pipeline.drift.measures import FLOORS, measure, shares
+from pipeline.drift.noise import Test
+from pipeline.drift.report import (
+    Bin,
+    Compared,
+    Comparison,
+    Feature,
+    Measured,
+    Past,
+    Side,
+    WorstBin,
+)
+
+#: Dealings from which thresholds are set where none were calibrated.
+_REPLICATES = 200
+#: Quiet spans differ by more than chance; how much is not known without calibration.
+_UNCALIBRATED = 3.0
+#: Bins that are told of a category: the most frequent ones on either side.
+_SHOWN = 40
+
+
+def together(
+    reference: Sequence[Sequence[Column]], current: Sequence[Sequence[Column]] = ()
+) -> list[Binned]:
+    """Features that all sides have, binned.
+
+    Args:
+        reference: parts that choose the bins, such as the spans of a window; each its columns.
+        current: further parts.
+    """
+    parts = [{column.name: column for column in part} for part in (*reference, *current)]
+    names = [column.name for column in reference[0] if all(column.name in part for part in parts)]
+    split = len(reference)
+    return [
+        binned([part[name] for part in parts[:split]], [part[name] for part in parts[split:]])
+        for name in names
+    ]
+
+
+def thresholds(
+    features: Sequence[Binned],
+    calibrated: Mapping[str, Mapping[str, float]],
+    contract: Mapping[str, Mapping[str, float]],
+    *,
+    current_rows: int,
+    false_alarms: int,
+) -> dict[Test, float]:
+    """The calibrated thresholds, and for features without any what chance alone explains.
+
+    Args:
+        features: binned.
+        calibrated: feature → measure → threshold.
+        contract: the same, of the schema: what a reviewer set there counts.
+        current_rows: rows of the current side.
+        false_alarms: comparisons of which one may alarm.
+    """
+    bounds: dict[Test, float] = {}
+    unknown = [feature for feature in features if feature.name not in calibrated]
+    if unknown and current_rows:
+        null = noise.permuted(unknown, current_rows, replicates=_REPLICATES, seed=0)
+        for test, bound in noise.by_chance(null, false_alarms).items():
+            bounds[test] = max(_UNCALIBRATED * bound, FLOORS.get(test[1], 0.0))
+    for known in (calibrated, contract):
+        for name, by_measure in known.items():
+            bounds |= {(name, one): bound for one, bound in by_measure.items()}
+    return bounds
+
+
+def compare(
+    kind: Compared,
+    sides: tuple[Side, Side],
+    features: Sequence[Binned],
+    bounds: Mapping[Test, float],
+    known_after: int | None = None,
+) -> Comparison:
+    """The comparison of the last part with all others.
+
+    Args:
+        kind: what is compared.
+        sides: reference and current, as they are told.
+        features: binned; the last part is the current one.
+        bounds: threshold of each feature and measure.
+        known_after: a shift is news in its first spans; once so many parts of the reference lie as
+            far from it as the current one, a model trained on it has seen them. None: always news.
+    """
+    made = [_feature(feature, bounds, known_after) for feature in features]
+    made.sort(key=lambda one: (-max(m.alarms for m in one.measures), -(one.excess or 0.0)))
+    return Comparison(kind=kind, reference=sides[0], current=sides[1], features=tuple(made))
+
+
+def _feature(feature: Binned, bounds: Mapping[Test, float], known_after: int | None) -> Feature:
+    counts = feature.counts()
+    reference, current = counts[:-1].sum(axis=0), counts[-1]
+    values = measure(feature.type, reference, current)
+    known = dict.fromkeys(values, 0.0)
+    if known_after is not None and len(counts) - 1 > known_after:
+        spans = measure(feature.type, reference, counts[:-1])
+        known = {name: float(np.sort(each)[-known_after]) for name, each in spans.items()}
+    measures = [
+        Measured(
+            name=name,
+            value=round(float(value), 6),
+            threshold=bounds.get((feature.name, name)),
+            known=_is_known(float(value), known[name], bounds.get((feature.name, name))),
+        )
+        for name, value in values.items()
+    ]
+    told = [one.excess for one in measures if one.threshold]
+    change = np.abs(shares(reference) - shares(current))
+    worst = int(change.argmax())
+    return Feature(
+        feature=feature.name,
+        type=feature.type,
+        measures=tuple(measures),
+        excess=round(max(told), 4) if told else None,
+        bins=tuple(_bins(feature, reference, current)),
+        worst_bin=WorstBin(
+            label=feature.labels[worst],
+            reference=int(reference[worst]),
+            current=int(current[worst]),
+            reference_share=float(shares(reference)[worst]),
+            current_share=float(shares(current)[worst]),
+        ),
+    )
+
+
+def _is_known(value: float, known: float, threshold: float | None) -> bool:
+    """Whether a distance is one that the window holds already, by a quarter and its noise."""
+    return (
+        threshold is not None
+        and value > threshold
+        and value <= 1.25 * known + threshold * (known > threshold)
+    )
+
+
+def history(
+    spans: Sequence[tuple[str, int]], features: Sequence[Binned], bounds: Mapping[Test, float]
+) -> list[Past]:
+    """Each span against those before it; the first has none.
+
+    Args:
+        spans: label and rows of each part.
+        features: binned; parts are the spans, oldest first.
+        bounds: threshold of each feature and measure.
+    """
+    past = []
+    counts = {feature.name: feature.counts() for feature in features}
+    label = next((feature.name for feature in features if feature.type == "label"), None)
+    for position, (span, rows) in enumerate(spans):
+        distances: dict[str, dict[str, float]] = {}
+        if position:
+            for feature in features:
+                each = counts[feature.name]
+                before = each[:position].sum(axis=0)
+                found = measure(feature.type, before, each[position])
+                distances[feature.name] = {n: round(float(v), 6) for n, v in found.items()}
+        past.append(
+            Past(
+                span=span,
+                rows=rows,
+                label_rate=None if label is None else _rate(features, label, position),
+                distances=distances,
+                excess={
+                    name: round(max(v / bounds[name, m] for m, v in by.items()), 4)
+                    for name, by in distances.items()
+                    if all((name, m) in bounds for m in by)
+                },
+            )
+        )
+    return past
+
+
+def _rate(features: Sequence[Binned], label: str, position: int) -> float | None:
+    (feature,) = (one for one in features if one.name == label)
+    counts = feature.counts()[position]
+    total = counts.sum()
+    positives = counts[feature.labels.index("1")] if "1" in feature.labels else 0
+    return float(positives / total) if total else None
+
+
+def _bins(feature: Binned, reference: Array, current: Array) -> list[Bin]:
+    """Bins for people: all of a number; of a category the largest, the rest together."""
+    bins = [
+        Bin(label=label, reference=int(old), current=int(new))
+        for label, old, new in zip(feature.labels, reference, current, strict=True)
+    ]
+    *values, missing = bins
+    if feature.type == "categorical" and len(values) > _SHOWN:
+        share = shares(reference) + shares(current)
+        order = sorted(range(len(values)), key=lambda number: -share[number])
+        first = [values[number] for number in order[:_SHOWN] if values[number].label != OTHERS]
+        rest = [value for value in values if value not in first]
+        others = Bin(
+            label=OTHERS,
+            reference=sum(one.reference for one in rest),
+            current=sum(one.current for one in rest),
+        )
+        values = [*first, others]
+    if missing.reference or missing.current:
+        values.append(Bin(label=MISSING, reference=missing.reference, current=missing.current))
+    return values

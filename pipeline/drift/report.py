@@ -1,0 +1,144 @@
+"""What a comparison found: `drift.json` in the DistributionValidator's artifact."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Literal
+
+from models.config import Section
+from pipeline.drift.columns import Type
+
+FILE = "drift.json"
+
+Compared = Literal["drift", "skew", "splits"]
+
+
+class Measured(Section):
+    """One distance.
+
+    Attributes:
+        threshold: above which it is told; None: it is only shown.
+        known: as many spans of the window as `drift.known_after` lie as far from it.
+    """
+
+    name: str
+    value: float
+    threshold: float | None
+    known: bool = False
+
+    @property
+    def excess(self) -> float:
+        """Distance over threshold."""
+        return self.value / self.threshold if self.threshold else 0.0
+
+    @property
+    def alarms(self) -> bool:
+        """Whether it is too far, and news."""
+        return self.excess > 1 and not self.known
+
+
+class Bin(Section):
+    """Values on both sides, counted."""
+
+    label: str
+    reference: int
+    current: int
+
+
+class WorstBin(Bin):
+    """The bin whose share has changed most."""
+
+    reference_share: float
+    current_share: float
+
+
+class Feature(Section):
+    """One feature's comparison; `excess` is the largest of its measures'."""
+
+    feature: str
+    type: Type
+    measures: tuple[Measured, ...]
+    excess: float | None
+    bins: tuple[Bin, ...]
+    worst_bin: WorstBin
+
+    @property
+    def worst(self) -> Measured:
+        """The measure that is furthest above its threshold; of those that alarm, if one does."""
+        return max(self.measures, key=lambda one: (one.alarms, one.excess))
+
+
+class Side(Section):
+    """What is compared: `rows` there are, of which `sampled` were looked at."""
+
+    label: str
+    rows: int
+    sampled: int
+
+
+class Comparison(Section):
+    """Two sides, feature by feature, the furthest over its threshold first."""
+
+    kind: Compared
+    reference: Side
+    current: Side
+    features: tuple[Feature, ...]
+
+
+class Past(Section):
+    """A span of the window against those before it."""
+
+    span: str
+    rows: int
+    label_rate: float | None
+    excess: dict[str, float]
+    distances: dict[str, dict[str, float]]
+
+
+class Calibration(Section):
+    """Thresholds measured on quiet spans: `drift.json` beside the schema.
+
+    Attributes:
+        date: when.
+        spans: they were measured on.
+        span_rows: rows of a span, in the median, that were compared.
+        false_alarms: quiet spans of which one may alarm.
+        correction: for many features.
+        thresholds: feature → measure → threshold.
+        detectable: feature → the smallest shift that is found nine times in ten.
+        outliers: span → features that were not quiet there, and not counted.
+    """
+
+    date: dt.date
+    spans: tuple[str, ...]
+    span_rows: int
+    false_alarms: int
+    correction: str
+    thresholds: dict[str, dict[str, float]]
+    detectable: dict[str, str]
+    outliers: dict[str, tuple[str, ...]] = {}
+
+
+class CalibrationSummary(Section):
+    """What a report says of the calibration."""
+
+    date: str
+    spans: tuple[str, ...]
+    false_alarms: str
+    correction: str
+    detectable: dict[str, str]
+
+
+class Report(Section):
+    """All comparisons of a run.
+
+    Attributes:
+        history: each span of the window and the newest, against the spans before it.
+        calibration: None: thresholds are from chance alone.
+        notes: what could not be compared, or should be known of the thresholds.
+    """
+
+    comparisons: tuple[Comparison, ...] = ()
+    history: tuple[Past, ...] = ()
+    calibration: CalibrationSummary | None = None
+    notes: tuple[str, ...] = ()
