@@ -61,7 +61,13 @@ EXTRAS = {
     "server": SERVER,
     "pipeline": sorted(set(PIPELINE)),
     # TFX's own [kfp] extra installs nothing on Python 3.12 and later.
-    "vertex": ["kfp==2.16.1"],
+    "vertex": [
+        "cel-python>=0.5,<0.6",  # conditions of tasks, as Vertex evaluates them
+        "google-cloud-aiplatform>=1.165,<2",
+        "google-cloud-storage>=3.4,<4",
+        "kfp==2.16.1",
+        "pyyaml>=6,<7",
+    ],
     "dev": [
         "compose-spec>=0.2,<0.3",  # these and two more check the files in serving/deploy
         "fastapi>=0.115,<1",  # the plain app that benchmarks/serving.py compares with

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from models.config import Features, ModelConfig, RawType, Section, TrainingConfig
+from pipeline.vertex.config import VertexConfig
 
 Policy = Literal["block", "warn", "retrain"]
 
@@ -291,9 +292,10 @@ class Config(Section):
     proof: ProofConfig = ProofConfig()
     serving: ServingConfig = ServingConfig()
     beam: BeamConfig = BeamConfig()
+    vertex: VertexConfig = VertexConfig()
 
     def digest(self) -> str:
         """SHA-256 of what decides the outcome: everything but where the outcome is put."""
-        decides = self.model_dump(mode="json", exclude={"output", "serving", "beam"})
+        decides = self.model_dump(mode="json", exclude={"output", "serving", "beam", "vertex"})
         del decides["data"]["path"], decides["data"]["schema_file"]
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()

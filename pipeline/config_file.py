@@ -24,6 +24,7 @@ _PATHS = (
     ("data", "schema_file"),
     ("drift", "request_log"),
     ("serving", "path"),
+    ("vertex", "image_manifest"),
 )
 
 
@@ -97,7 +98,7 @@ def _absolute(config: Config, folder: Path) -> Config:
         node = tree
         for parent in parents:
             node = node[parent]
-        if node[last] is not None and "://" not in node[last]:
+        if node[last] and "://" not in node[last]:
             node[last] = os.path.normpath(folder / os.path.expanduser(node[last]))
     return Config.model_validate(tree)
 

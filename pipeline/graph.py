@@ -118,6 +118,7 @@ def create_pipeline(config: Config, plan: RunPlan) -> Pipeline:
             model_name=config.serving.model_name,
             keep_versions=config.serving.keep_versions,
             provenance=plan.provenance,
+            run_id=plan.run_id,
         )
 
     return _pipeline(

@@ -44,7 +44,8 @@ class RunPlan:
     """What `create_pipeline` needs beside the configuration.
 
     Attributes:
-        span: label of the newest span; `""` for the newest there is.
+        span: label of the newest span; `""` for the newest there is; or TFX's RuntimeParameter
+            that will say so when the compiled pipeline is started.
         root: folder or URI under which artifacts are written.
         code: digests of our code by what it decides: `ingest`, `drift`, `gate`, `models`, `judge`,
             `proof`; each is part of the cache key of the nodes that run it.
@@ -52,18 +53,20 @@ class RunPlan:
         provenance: what the pushed model's manifest says of its making.
         metadata: ML Metadata's connection; None where the runner has its own (Vertex).
         cache: whether results of earlier runs may be reused.
+        run_id: what the runner replaces by a run's id, where executors are not told it (Vertex).
     """
 
-    span: str
+    span: Any
     root: str
     code: dict[str, str]
     provenance: dict[str, str]
     calibration: str = ""
     metadata: Any = field(default=None, compare=False)
     cache: bool = True
+    run_id: str = ""
 
 
-def plan_run(config: Config, *, span: str, root: str, metadata: Any = None) -> RunPlan:
+def plan_run(config: Config, *, span: Any, root: str, metadata: Any = None) -> RunPlan:
     """The plan of a run of this code with this configuration."""
     return RunPlan(
         span=span,

@@ -29,6 +29,7 @@ _COMMANDS = {
     "predict": ("pipeline.cli.predict", "Ask a server for predictions on the rows of a file."),
     "status": ("pipeline.cli.status", "Versions and labels, on disk and on a server."),
     "label": ("pipeline.cli.label", "Point a label at a version, on a running server too."),
+    "vertex": ("pipeline.cli.vertex", "Run it on Vertex AI Pipelines; rehearse that here."),
 }
 
 _ROOMS = ("pipeline", "models", "serving")

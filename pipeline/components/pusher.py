@@ -40,6 +40,9 @@ PUSHED_VERSION_KEY = "pushed_version"
 PUSHED_DESTINATION_KEY = "pushed_destination"
 REASON_KEY = "reason"
 
+#: Execution property: id of the run, from the driver or from the runner.
+RUN_ID_KEY = "run_id"
+
 
 class AtomicPusherSpec(component_spec.ComponentSpec):  # type: ignore[misc]
     """Inputs, outputs and parameters of `AtomicPusher`."""
@@ -64,6 +67,7 @@ class AtomicPusherSpec(component_spec.ComponentSpec):  # type: ignore[misc]
     PARAMETERS = {
         "serving": component_spec.ExecutionParameter(type=str),
         "provenance": component_spec.ExecutionParameter(type=str),
+        RUN_ID_KEY: component_spec.ExecutionParameter(type=str, optional=True),
     }
 
 
@@ -77,7 +81,7 @@ class PushDriver(base_driver.BaseDriver, portable_driver.BaseDriver):  # type: i
     def run(self, execution_info: data_types.ExecutionInfo) -> driver_output_pb2.DriverOutput:
         """Makes the cache key of every run its own (Vertex runs no drivers but its own)."""
         output = driver_output_pb2.DriverOutput()
-        output.exec_properties["run_id"].string_value = execution_info.pipeline_run_id
+        output.exec_properties[RUN_ID_KEY].string_value = execution_info.pipeline_run_id
         return output
 
 
@@ -116,7 +120,10 @@ class AtomicPusherExecutor(base_executor.BaseExecutor):  # type: ignore[misc]
             target = open_target(serving["base_path"], serving["model_name"])
             with _local_folder(artifact_utils.get_single_uri(input_dict["model"])) as model:
                 origin = provenance.collect(
-                    input_dict, exec_properties["provenance"], self._run_id(), model
+                    input_dict,
+                    exec_properties["provenance"],
+                    self._run_id(exec_properties.get(RUN_ID_KEY)),
+                    model,
                 )
                 newest = target.newest_whole()
                 if newest and is_same_model(newest, model_digest(hash_folder(model)), origin):
@@ -129,10 +136,14 @@ class AtomicPusherExecutor(base_executor.BaseExecutor):  # type: ignore[misc]
         _record(pushed_model, manifest, target, pushed=manifest is not newest or is_ours)
         _retain(target, serving["keep_versions"])
 
-    def _run_id(self) -> str | None:
-        # Vertex does not hand the run's id to an executor, only one that is unique to the task.
+    def _run_id(self, given: str | None) -> str | None:
         context = self._context
-        return (context.pipeline_run_id or context._unique_id) if context else None
+        if context and context.pipeline_run_id:
+            return str(context.pipeline_run_id)
+        if given and "{{" not in given:
+            return given
+        # A runner that replaced nothing leaves an id that is unique to the task.
+        return context._unique_id if context else None
 
 
 class AtomicPusher(base_component.BaseComponent):  # type: ignore[misc]
@@ -147,6 +158,7 @@ class AtomicPusher(base_component.BaseComponent):  # type: ignore[misc]
         keep_versions: newest versions kept after a push, at least 1; labelled ones stay besides.
         provenance: what only the pipeline's author knows: `config_sha256`, `code_sha256`,
             `git_revision`, … (fields of `serving.manifest.Provenance`; others are kept too).
+        run_id: what a runner replaces by the run's id, where it does not tell executors.
 
     Raises:
         RegistryError: `model_name` cannot be a model's name.
@@ -170,6 +182,7 @@ class AtomicPusher(base_component.BaseComponent):  # type: ignore[misc]
         examples: types.BaseChannel | None = None,
         schema: types.BaseChannel | None = None,
         evaluation: types.BaseChannel | None = None,
+        run_id: str = "",
     ) -> None:
         if keep_versions < 1:
             raise ValueError(f"keep_versions must be at least 1, got {keep_versions}")
@@ -188,6 +201,7 @@ class AtomicPusher(base_component.BaseComponent):  # type: ignore[misc]
             pushed_model=types.Channel(type=standard_artifacts.PushedModel),
             serving=json.dumps(serving, sort_keys=True),
             provenance=json.dumps(provenance, sort_keys=True),
+            **({RUN_ID_KEY: run_id} if run_id else {}),
         )
         super().__init__(spec=spec)
         self.with_id("Pusher")

@@ -331,6 +331,7 @@ def test_every_section_is_in_the_digest_or_left_out_on_purpose(bench: Any) -> No
     assert set(Config.model_fields) == {
         *("name", "data", "window", "label", "features", "quarantine", "gates", "drift"),
         *("model", "training", "evaluation", "proof", "output", "serving", "beam"),
+        "vertex",
     }
 
 

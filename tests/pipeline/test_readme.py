@@ -13,7 +13,9 @@ from pydantic import BaseModel
 from pipeline.config import Config
 from pipeline.config_file import parse
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+VERTEX = (ROOT / "serving" / "deploy" / "vertex.md").read_text(encoding="utf-8")
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -26,12 +28,12 @@ def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 
 def test_every_key_is_in_the_table_with_its_default() -> None:
-    rows = dict(re.findall(r"^\| `([a-z0-9_.]+)` \| (.+?) \|", README, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `([a-z0-9_.]+)` \| (.+?) \|", README + VERTEX, re.MULTILINE))
     for key, field in _keys(Config):
         assert key in rows, f"README's table lacks {key}"
         default = field.default
         if isinstance(default, int | float | str) and not isinstance(default, bool):
-            assert rows[key] == f"`{default}`", key
+            assert rows[key] == (f"`{default}`" if default != "" else "none"), key
         if field.is_required():
             assert rows[key] == "required", key
 

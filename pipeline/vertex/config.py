@@ -1,0 +1,126 @@
+"""`[vertex]`: what Vertex AI Pipelines needs to know beside the pipeline itself.
+
+Every key has a default, so that a configuration without the section stays valid; what a compile or
+a submit cannot do without is asked for there, by `pipeline.vertex.prepare`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from models.config import Section
+
+_LABEL = r"^[a-z0-9_-]{0,63}$"
+
+LabelKey = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+LabelValue = Annotated[str, Field(pattern=_LABEL)]
+Account = Annotated[str, Field(pattern=r"^(|[^@\s]+@[^@\s]+\.gserviceaccount\.com)$")]
+Bucket = Annotated[str, Field(pattern=r"^(|gs://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/\S*)?)$")]
+
+
+class Machine(Section):
+    """The machine of a node (`default`: of all others).
+
+    Attributes:
+        type: a Compute Engine machine type, such as `e2-standard-4`.
+        accelerator: such as `NVIDIA_TESLA_T4`; none if empty.
+        accelerators: how many of it.
+    """
+
+    type: str = "e2-standard-4"
+    accelerator: str = ""
+    accelerators: int = Field(default=1, ge=1, le=16)
+
+
+class DataflowConfig(Section):
+    """`[vertex.dataflow]`: for `beam.runner = "dataflow"`; `beam.options` win over it.
+
+    Attributes:
+        machine: machine type of the workers.
+        max_workers: autoscaling goes up to this many.
+        service_account: the workers run as; `vertex.service_account` if empty.
+        subnetwork: `regions/…/subnetworks/…`; with it workers get no public addresses.
+    """
+
+    machine: str = "e2-standard-2"
+    max_workers: int = Field(default=4, ge=1)
+    service_account: Account = ""
+    subnetwork: str = Field(
+        default="", pattern=r"^(|(https://\S+/)?regions/[^/]+/subnetworks/\S+)$"
+    )
+
+
+class RegistryConfig(Section):
+    """`[vertex.registry]`: a pushed model also goes to Vertex's model registry, if it has a name.
+
+    Attributes:
+        model: display name in the registry; nothing is uploaded if empty.
+        image: serving container: `tensorflow/serving`, copied to your Artifact Registry.
+        endpoint: display name of the endpoint it is deployed to; none if empty.
+        traffic: per cent of the endpoint's requests for the new version; the rest stays with those
+            that had it. A version left without traffic is undeployed.
+        machine: machine type of the replicas.
+        min_replicas, max_replicas: bounds of autoscaling.
+    """
+
+    model: str = Field(default="", max_length=128)
+    image: str = ""
+    endpoint: str = Field(default="", max_length=128)
+    traffic: int = Field(default=100, ge=1, le=100)
+    machine: str = "n1-standard-2"
+    min_replicas: int = Field(default=1, ge=1)
+    max_replicas: int = Field(default=1, ge=1)
+
+
+class VertexConfig(Section):
+    """`[vertex]`.
+
+    Attributes:
+        project: id of the Google Cloud project.
+        region: where the pipeline runs, such as `europe-west4`.
+        root: `gs://bucket/folder` for artifacts and for the reviewed schema.
+        data_path: `data.path` as Vertex sees it; that one if empty.
+        serving_path: `serving.path` as Vertex sees it; that one if empty.
+        request_log: `drift.request_log` as Vertex sees it.
+        image: container image of all tasks, with tag or digest.
+        image_manifest: JSON file that the image's build wrote, with `python` (version) and
+            `lock_sha256`; compared with this installation before a submit.
+        service_account: the tasks run as.
+        network: `projects/NUMBER/global/networks/NAME` to peer with.
+        encryption_key: Cloud KMS key for everything the job makes.
+        labels: of each job.
+        parameters: values of runtime parameters; `span` is the one there is.
+        schedule: cron expression that `submit --schedule` takes if none is given.
+        max_concurrent_runs: of a schedule.
+        failure_policy: after a failed task start no other (`fast`), or all that can run (`slow`).
+        retries: further attempts at a task that failed or whose machine went away.
+        cache: whether results of earlier jobs may be reused.
+        machines: node → machine; `default` for the others.
+    """
+
+    project: str = Field(default="", pattern=r"^(|([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9])$")
+    region: str = Field(default="", pattern=r"^(|[a-z]+-[a-z]+[0-9]+)$")
+    root: Bucket = ""
+    data_path: Bucket = ""
+    serving_path: Bucket = ""
+    request_log: Bucket = ""
+    image: str = Field(default="", pattern=r"^\S*$")
+    image_manifest: str = ""
+    service_account: Account = ""
+    network: str = Field(default="", pattern=r"^(|projects/[^/]+/global/networks/[^/]+)$")
+    encryption_key: str = Field(
+        default="",
+        pattern=r"^(|projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+)$",
+    )
+    labels: dict[LabelKey, LabelValue] = Field(default={}, max_length=60)
+    parameters: dict[Literal["span"], str] = {}
+    schedule: str = ""
+    max_concurrent_runs: int = Field(default=1, ge=1)
+    failure_policy: Literal["fast", "slow"] = "fast"
+    retries: int = Field(default=2, ge=0, le=10)
+    cache: bool = True
+    machines: dict[str, Machine] = {}
+    dataflow: DataflowConfig = DataflowConfig()
+    registry: RegistryConfig = RegistryConfig()
