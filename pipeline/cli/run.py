@@ -122,8 +122,11 @@ def show(result: RunResult, console: Console, config_file: str) -> None:
             console.print(f"{name:<16}{value}", markup=False, highlight=False)
     if result.metrics:
         console.print(_metrics(result))
-    for warning in _warnings(result):
-        console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
+    for finding in result.gates.get("data", {}).get("findings", []):
+        if finding["policy"] != "block":
+            console.print(_warning(finding), style="yellow", markup=False, highlight=False)
+    if result.gates.get("data", {}).get("retrain"):
+        console.print("what serves was made from other data: push a model made from newer spans")
     written = result.gates.get("schema", {}).get("written")
     if written:
         console.print(f"schema inferred and written to {written}: review it and commit it")
@@ -171,9 +174,10 @@ def _number(metrics: dict[str, Any], name: str) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def _warnings(result: RunResult) -> list[str]:
-    found = result.gates.get("data", {}).get("findings", [])
-    return [f"{f['kind']} {f['feature']}: {f['message']}" for f in found if f["policy"] == "warn"]
+def _warning(finding: dict[str, Any]) -> str:
+    head = {"warn": "warning"}.get(finding["policy"], finding["policy"])
+    reason = f" ({finding['reason']})" if finding.get("reason") else ""
+    return f"{head}{reason}: {finding['kind']} {finding['feature']}: {finding['message']}"
 
 
 def following(result: RunResult, config_file: str) -> str:

@@ -26,6 +26,8 @@ from pipeline.drift.report import (
 _REPLICATES = 200
 #: Quiet spans differ by more than chance; how much is not known without calibration.
 _UNCALIBRATED = 3.0
+#: Spans before one that make a past to compare it with.
+_MIN_BEFORE = 3
 #: Bins that are told of a category: the most frequent ones on either side.
 _SHOWN = 40
 
@@ -147,7 +149,7 @@ def _is_known(value: float, known: float, threshold: float | None) -> bool:
 def history(
     spans: Sequence[tuple[str, int]], features: Sequence[Binned], bounds: Mapping[Test, float]
 ) -> list[Past]:
-    """Each span against those before it; the first has none.
+    """Each span against those before it; the first ones, with fewer than three, against none.
 
     Args:
         spans: label and rows of each part.
@@ -159,7 +161,7 @@ def history(
     label = next((feature.name for feature in features if feature.type == "label"), None)
     for position, (span, rows) in enumerate(spans):
         distances: dict[str, dict[str, float]] = {}
-        if position:
+        if position >= min(_MIN_BEFORE, len(spans) - 1):
             for feature in features:
                 each = counts[feature.name]
                 before = each[:position].sum(axis=0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -77,3 +80,55 @@ def test_a_model_that_answers_too_slowly_is_not_pushed(changeable) -> None:
     assert "latency grpc: p50" in result["message"]
     assert "the budget is 0.001 ms" in result["message"]
     assert changeable.versions() == [1]
+
+
+def test_drift_blocks_where_it_is_told_to_and_passes_where_it_is_allowed(changeable) -> None:
+    dearer = "SELECT * REPLACE (fare_amount * 1.5 AS fare_amount) FROM trips"
+    changeable.write(dearer, "2019-12", "FORMAT parquet")
+    changeable.configure(lambda text: text + '\n[gates]\ndrift = "block"\n')
+    blocked = changeable.run()
+    assert blocked.code == 3, blocked.out + blocked.err
+    result = blocked.result
+    findings = {f["feature"]: f for f in result["gates"]["data"]["findings"]}
+    fare = findings["fare_amount"]
+    assert (fare["kind"], fare["policy"], fare["split"]) == ("drift", "block", "2019-12")
+    assert fare["value"] > fare["threshold"] > 0
+    assert fare["worst_bin"]["current"] > 0
+    assert "fare_amount" in result["message"] and "went from" in result["message"]
+    assert "Trainer" not in result["seconds"] or result["seconds"]["Trainer"] < 1
+    # The label is made of the fare, and the champion was asked: both are told, neither blocks.
+    assert findings["label"]["policy"] == "warn"
+    assert findings["champion's prediction"]["policy"] == "retrain"
+    assert result["gates"]["data"]["retrain"]
+    allow = '{ kind = "drift", until = 2099-01-01, reason = "a new tariff" }'
+    changeable.configure(lambda text: text + f"allow = [{allow}]\n")
+    allowed = changeable.headrace("run")
+    assert allowed.code in (0, 4), allowed.out + allowed.err
+    assert "allowed (a new tariff): drift fare_amount" in allowed.out
+
+
+def test_requests_unlike_the_training_data_are_skew(changeable) -> None:
+    log = changeable.path / "requests.tfrecord"
+    script = f"""
+import sys, duckdb, tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+table = "FROM '{changeable.span("2019-11")}'"
+rows = duckdb.sql("SELECT trip_distance * 1.6, coalesce(payment_type, -1) " + table)
+made = prediction_log_pb2.PredictionLog()
+far, paid = zip(*rows.fetchall())
+inputs = made.predict_log.request.inputs
+inputs["trip_distance"].CopyFrom(tf.make_tensor_proto(far, tf.float32))
+inputs["payment_type"].CopyFrom(tf.make_tensor_proto(paid, tf.int64))
+with tf.io.TFRecordWriter({str(log)!r}) as writer:
+    writer.write(made.SerializeToString())
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+    changeable.configure(
+        lambda text: text + '\n[gates]\nskew = "block"\n\n[drift]\nrequest_log = "*.tfrecord"\n'
+    )
+    blocked = changeable.run()
+    assert blocked.code == 3, blocked.out + blocked.err
+    findings = [f for f in blocked.result["gates"]["data"]["findings"] if f["kind"] == "skew"]
+    told = {f["feature"] for f in findings}
+    assert "trip_distance" in told and "payment_type" not in told
+    assert all(f["split"] == "logged requests" for f in findings)
