@@ -45,6 +45,7 @@ PIPELINE = [
     *CLIENT,
     "apache-beam==2.77.0",
     "duckdb>=2.0,<3",
+    "jinja2>=3.1.6,<4",
     "keras==3.15.1",
     "ml-metadata==1.21.0",
     "tensorboard==2.21.0",  # TensorFlow 2.21 no longer brings it; its Keras callback needs it

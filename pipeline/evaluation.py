@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline import files
+from pipeline import files, intervals
 from pipeline.config import Bars, ChangeBars, EvaluationConfig
 
 CANDIDATE, CHAMPION = "candidate", "champion"
@@ -30,6 +30,20 @@ TFMA_METRICS = {
     "mean_label": ("LabelMean", _OURS, "mean_label"),
     "rows": ("ExampleCount", "", "example_count"),
 }
+
+#: Metric name here → the same for its standard error, and for that of its change against the
+#: champion. Calibration's is the error of mean prediction / mean label.
+ERRORS = {
+    "auc": ("AucError", _OURS, "auc_standard_error"),
+    "log_loss": ("LogLossError", _OURS, "binary_crossentropy_standard_error"),
+    "calibration": ("CalibrationRatioError", _OURS, "calibration_ratio_standard_error"),
+}
+CHANGE_ERRORS = {
+    "auc": ("AucChangeError", _OURS, "auc_change_standard_error"),
+    "log_loss": ("LogLossChangeError", _OURS, "binary_crossentropy_change_standard_error"),
+    "calibration": ("CalibrationChangeError", _OURS, "calibration_change_standard_error"),
+}
+_CURVE = ("CalibrationCurve", _OURS, "calibration_plot")
 
 Metrics = dict[str, float]
 #: Metrics by slice; the slice of all rows is called `overall`.
@@ -144,13 +158,15 @@ def eval_config_json(config: EvaluationConfig, label: str) -> str:
         "log_loss": {"upperBound": config.bars.log_loss_max},
     }
     metrics: list[dict[str, Any]] = []
-    for name, (class_name, module, result) in TFMA_METRICS.items():
+    wanted = (*TFMA_METRICS.values(), *ERRORS.values(), *CHANGE_ERRORS.values(), _CURVE)
+    for class_name, module, result in wanted:
         metric: dict[str, Any] = {"className": class_name, "config": json.dumps({"name": result})}
         if module:
             metric["module"] = module
+        metrics.append(metric)
+    for name, metric in zip(TFMA_METRICS, metrics, strict=False):
         if name in bounds:
             metric["threshold"] = {"valueThreshold": bounds[name]}
-        metrics.append(metric)
     spec = {
         "signatureName": "serve_tf_examples",
         "labelKey": label,
@@ -185,8 +201,32 @@ def read_slice_metrics(evaluation_uri: str) -> dict[str, SliceMetrics]:
     }
 
 
-def metrics_json(models: Mapping[str, SliceMetrics], checks: Sequence[Check]) -> str:
-    """What `metrics.json` holds: metrics by model and slice, and every check (NaN is null)."""
+@dataclass(frozen=True)
+class Uncertainty:
+    """How sure the metrics of a model are, and how its predictions come true.
+
+    Attributes:
+        errors: standard errors by slice and metric.
+        change_errors: those of the change against the champion; NaN without one.
+        curve: over all rows, for each bin of predictions that holds any: `low`, `high`, `rows`,
+            sum of `predictions`, sum of `labels`.
+    """
+
+    errors: SliceMetrics
+    change_errors: SliceMetrics
+    curve: list[dict[str, float]]
+
+
+def metrics_json(
+    models: Mapping[str, SliceMetrics],
+    checks: Sequence[Check],
+    uncertainty: Mapping[str, Uncertainty] | None = None,
+) -> str:
+    """What `metrics.json` holds: metrics by model and slice, and every check (NaN is null).
+
+    With `uncertainty`: also the 95 % intervals of metrics and of changes (positive is worse), and
+    the calibration curves.
+    """
     clean = {
         model: {
             name: {key: _finite(value) for key, value in metrics.items()}
@@ -197,7 +237,46 @@ def metrics_json(models: Mapping[str, SliceMetrics], checks: Sequence[Check]) ->
     rows = [
         {**vars(check), "value": _finite(check.value), "message": str(check)} for check in checks
     ]
-    return json.dumps({"blessed": blessed(checks), "models": clean, "checks": rows}, indent=2)
+    told: dict[str, Any] = {"blessed": blessed(checks), "models": clean, "checks": rows}
+    if uncertainty:
+        told["intervals"] = {
+            model: {name: _intervals(slices[name], sure.errors[name]) for name in sure.errors}
+            for model, sure in uncertainty.items()
+            if (slices := models[model])
+        }
+        told["changes"] = _changes(models, uncertainty[CANDIDATE].change_errors)
+        told["curves"] = {model: sure.curve for model, sure in uncertainty.items()}
+    return json.dumps(told, indent=2)
+
+
+def _intervals(metrics: Metrics, errors: Metrics) -> dict[str, list[float]]:
+    """95 % intervals of a slice's metrics; a metric without one is left out."""
+    label = metrics.get("mean_label", math.nan)
+    ratio = metrics["mean_prediction"] / label if label > 0 else math.nan
+    loss = intervals.around(metrics["log_loss"], errors["log_loss"])
+    found = {
+        "auc": intervals.of_share(metrics["auc"], errors["auc"]),
+        "log_loss": loss and intervals.Interval(max(0.0, loss.low), loss.high),
+        "calibration": intervals.of_calibration(ratio, errors["calibration"]),
+    }
+    return {name: [item.low, item.high] for name, item in found.items() if item}
+
+
+def _changes(models: Mapping[str, SliceMetrics], errors: SliceMetrics) -> dict[str, Any]:
+    """By slice and metric: how much worse than the champion, and the 95 % interval of that."""
+    changes: dict[str, Any] = {}
+    champion = models.get(CHAMPION, {})
+    for name, metrics in models[CANDIDATE].items():
+        for metric, sign in (("auc", -1), ("log_loss", 1), ("calibration", 1)):
+            change = sign * (metrics[metric] - champion.get(name, {}).get(metric, math.nan))
+            found = intervals.around(change, errors[name][metric])
+            if found:
+                changes.setdefault(name, {})[metric] = {
+                    "value": change,
+                    "low": found.low,
+                    "high": found.high,
+                }
+    return changes
 
 
 def _finite(value: float) -> float | None:

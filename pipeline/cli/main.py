@@ -22,6 +22,7 @@ from pipeline.errors import HeadraceError
 _COMMANDS = {
     "run": ("pipeline.cli.run", "Run the pipeline once: data in, a blessed model pushed."),
     "runs": ("pipeline.cli.history", "List the runs and what came of them."),
+    "report": ("pipeline.cli.report", "Show the page of a run: data, drift, model, push."),
     "models": ("pipeline.cli.history", "List the pushed versions and where they come from."),
     "lineage": ("pipeline.cli.history", "Everything a pushed version was made from."),
     "drift": ("pipeline.cli.drift", "Thresholds of drift, and how far a span has moved."),

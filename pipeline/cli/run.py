@@ -86,7 +86,11 @@ def run(config_file: str, span: str | None, wait_seconds: float, as_json: bool) 
     console = Console(file=stream, force_terminal=sys.stderr.isatty(), soft_wrap=True)
     try:
         result = local.run(
-            reader.load(config_file), span, Progress(console), wait_seconds=wait_seconds
+            reader.load(config_file),
+            span,
+            Progress(console),
+            wait_seconds=wait_seconds,
+            config_file=config_file,
         )
     except HeadraceError as error:
         if as_json:
@@ -130,6 +134,8 @@ def show(result: RunResult, console: Console, config_file: str) -> None:
     written = result.gates.get("schema", {}).get("written")
     if written:
         console.print(f"schema inferred and written to {written}: review it and commit it")
+    if result.report:
+        console.print(f"page: {result.report}", highlight=False)
     if result.status == "failed" and result.log:
         console.print(f"log: {result.log}", highlight=False)
     console.print(f"next: {following(result, config_file)}", style="dim", highlight=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow_model_analysis as tfma
@@ -56,46 +57,78 @@ class EvaluatorExecutor(stock.Executor):  # type: ignore[misc]
         super().Do(input_dict, output_dict, exec_properties)
 
         evaluated = artifact_utils.get_single_instance(output_dict["evaluation"])
-        models = _metrics(evaluated.uri, has_baseline=bool(baseline))
+        results = _results(evaluated.uri, has_baseline=bool(baseline))
+        models = {model: _metrics(result) for model, result in results.items()}
         checks = evaluation.judge(
             models[evaluation.CANDIDATE],
             models.get(evaluation.CHAMPION),
             EvaluationConfig.model_validate_json(exec_properties["bars"]),
         )
         with fileio.open(os.path.join(evaluated.uri, evaluation.METRICS_FILE), "w") as file:
-            file.write(evaluation.metrics_json(models, checks))
+            uncertainty = {model: _uncertainty(result) for model, result in results.items()}
+            file.write(evaluation.metrics_json(models, checks, uncertainty))
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         blessing.set_int_custom_property("is_champion", int(is_champion))
         _bless(blessing, evaluation.blessed(checks))
 
 
-def _metrics(uri: str, *, has_baseline: bool) -> dict[str, evaluation.SliceMetrics]:
-    """TFMA's results by our names. TFMA names models only when there are two."""
-    if not has_baseline:
-        return {evaluation.CANDIDATE: _slices(tfma.load_eval_result(uri))}
-    return {
-        ours: _slices(tfma.load_eval_result(uri, model_name=theirs))
-        for ours, theirs in (
-            (evaluation.CANDIDATE, _CANDIDATE_NAME),
-            (evaluation.CHAMPION, _BASELINE_NAME),
-        )
-    }
-
-
 _CANDIDATE_NAME, _BASELINE_NAME = "candidate", "baseline"
 
 
-def _slices(result: Any) -> evaluation.SliceMetrics:
-    slices: evaluation.SliceMetrics = {}
+def _results(uri: str, *, has_baseline: bool) -> dict[str, Any]:
+    """TFMA's results by our names. TFMA names models only when there are two."""
+    if not has_baseline:
+        return {evaluation.CANDIDATE: tfma.load_eval_result(uri)}
+    return {
+        evaluation.CANDIDATE: tfma.load_eval_result(uri, model_name=_CANDIDATE_NAME),
+        evaluation.CHAMPION: tfma.load_eval_result(uri, model_name=_BASELINE_NAME),
+    }
+
+
+def _metrics(result: Any) -> evaluation.SliceMetrics:
+    slices = _slices(result, evaluation.TFMA_METRICS)
+    return {name: evaluation.completed(metrics) for name, metrics in slices.items()}
+
+
+def _uncertainty(result: Any) -> evaluation.Uncertainty:
+    return evaluation.Uncertainty(
+        errors=_slices(result, evaluation.ERRORS),
+        change_errors=_slices(result, evaluation.CHANGE_ERRORS),
+        curve=_curve(result),
+    )
+
+
+def _slices(
+    result: Any, wanted: Mapping[str, tuple[str, str, str]]
+) -> dict[str, dict[str, float]]:
+    """Values by slice and by our names; NaN where TFMA has none."""
+    slices = {}
     for key, outputs in result.slicing_metrics:
         name = ", ".join(f"{column}={_plain(value)}" for column, value in key)
         values = next(iter(next(iter(outputs.values())).values()))
-        metrics = {
+        slices[name or evaluation.OVERALL] = {
             ours: float(values.get(theirs, {}).get("doubleValue", math.nan))
-            for ours, (_, _, theirs) in evaluation.TFMA_METRICS.items()
+            for ours, (_, _, theirs) in wanted.items()
         }
-        slices[name or evaluation.OVERALL] = evaluation.completed(metrics)
     return slices
+
+
+def _curve(result: Any) -> list[dict[str, float]]:
+    """The calibration curve over all rows."""
+    for key, outputs in result.plots:
+        if not key:
+            plot = next(iter(next(iter(outputs.values())).values()))
+            return [
+                {
+                    "low": bucket.get("lowerThresholdInclusive", 0.0),
+                    "high": bucket["upperThresholdExclusive"],
+                    "rows": bucket["numWeightedExamples"],
+                    "predictions": bucket["totalWeightedRefinedPrediction"],
+                    "labels": bucket["totalWeightedLabel"],
+                }
+                for bucket in plot["calibrationHistogramBuckets"]["buckets"]
+            ]
+    return []
 
 
 def _plain(value: Any) -> str:

@@ -4,6 +4,9 @@ What TFMA lacks is the sharing: its log loss runs a Keras metric, its means anot
 each unpacks every row of every slice anew through code that allows for any kind of model. Here one
 combiner takes what they all need. The names of the results are TFMA's own, so whatever reads an
 evaluation finds what it expects (those of the classes are not: TFMA would take its own).
+
+Standard errors come from the same pass (TFMA resamples for them, twenty times the work), those of
+a change too: a row carries the predictions of candidate and champion, so the change is paired.
 """
 
 from __future__ import annotations
@@ -14,13 +17,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import apache_beam as beam
-from tensorflow_model_analysis.metrics import metric_types, metric_util
+from tensorflow_model_analysis.metrics import calibration_plot, metric_types, metric_util
+from tensorflow_model_analysis.proto import metrics_for_slice_pb2
+
+from pipeline import intervals
 
 #: Keras keeps probabilities this far from 0 and 1 before it takes a logarithm.
 _EPSILON = 1e-7
 
 #: Predictions are told apart as finely as TFMA's AUC does by default.
 _BINS = 10_000
+
+#: How finely a pair of predictions is told apart: it bounds the memory of a slice.
+_PAIR_BINS = 200
+
+#: Bins of the calibration curve.
+_CURVE_BINS = 100
 
 
 @dataclass(slots=True)
@@ -29,48 +41,107 @@ class _Sums:
 
     Attributes:
         rows, labels, predictions, losses: each summed.
+        squares, losses_squared: of predictions and losses.
+        hits: prediction * label.
         bins: bin of the prediction → rows, positive rows.
+        other: the champion's, if this is a candidate and there is one.
+        products: prediction * the champion's prediction.
+        changes_squared: square of the loss's change.
+        joint: bins of both predictions → rows, positive rows.
     """
 
     rows: int = 0
     labels: float = 0.0
     predictions: float = 0.0
     losses: float = 0.0
+    squares: float = 0.0
+    losses_squared: float = 0.0
+    hits: float = 0.0
     bins: dict[int, tuple[int, float]] = field(default_factory=dict)
+    other: _Sums | None = None
+    products: float = 0.0
+    changes_squared: float = 0.0
+    joint: dict[tuple[int, int], tuple[int, float]] = field(default_factory=dict)
+
+    def add(self, label: float, prediction: float) -> tuple[float, float]:
+        """Takes a row; returns its loss, and the prediction as the loss takes it."""
+        inside = min(max(prediction, _EPSILON), 1 - _EPSILON)
+        loss = -label * math.log(inside) - (1 - label) * math.log1p(-inside)
+        self.rows += 1
+        self.labels += label
+        self.predictions += prediction
+        self.squares += prediction * prediction
+        self.hits += prediction * label
+        self.losses += loss
+        self.losses_squared += loss * loss
+        return loss, inside
+
+    def add_pair(self, label: float, prediction: float, other: float) -> None:
+        """Takes a row that two models have predicted."""
+        if self.other is None:
+            self.other = _Sums()
+        loss, inside = self.add(label, prediction)
+        other_loss, other_inside = self.other.add(label, other)
+        _count(self.bins, int(inside * _BINS), 1, label)
+        self.products += prediction * other
+        self.changes_squared += (loss - other_loss) ** 2
+        bins = int(inside * _PAIR_BINS), int(other_inside * _PAIR_BINS)
+        _count(self.joint, bins, 1, label)
+
+    def merge(self, part: _Sums) -> None:
+        """Takes the rows of another."""
+        self.rows += part.rows
+        self.labels += part.labels
+        self.predictions += part.predictions
+        self.losses += part.losses
+        self.squares += part.squares
+        self.losses_squared += part.losses_squared
+        self.hits += part.hits
+        self.products += part.products
+        self.changes_squared += part.changes_squared
+        for index, (rows, positive) in part.bins.items():
+            _count(self.bins, index, rows, positive)
+        for pair, (rows, positive) in part.joint.items():
+            _count(self.joint, pair, rows, positive)
+        if part.other is not None:
+            if self.other is None:
+                self.other = _Sums()
+            self.other.merge(part.other)
+
+
+def _count(bins: dict[Any, tuple[int, float]], index: Any, rows: int, positive: float) -> None:
+    before = bins.get(index, (0, 0.0))
+    bins[index] = before[0] + rows, before[1] + positive
 
 
 class _SumsCombiner(beam.CombineFn):  # type: ignore[misc]
     """Adds rows up."""
 
-    def __init__(self, key: metric_types.MetricKey, prediction_key: str) -> None:
-        self._key, self._prediction_key = key, prediction_key
+    def __init__(
+        self, key: metric_types.MetricKey, prediction_key: str, baseline: str | None
+    ) -> None:
+        self._key, self._prediction_key, self._baseline = key, prediction_key, baseline
 
     def create_accumulator(self) -> _Sums:
         return _Sums()
 
     def add_input(self, accumulator: _Sums, element: metric_types.StandardMetricInputs) -> _Sums:
         label = float(_single(element.labels, self._key.model_name))
-        prediction = float(_single(element.predictions, self._key.model_name, self._prediction_key))
-        inside = min(max(prediction, _EPSILON), 1 - _EPSILON)
-        accumulator.rows += 1
-        accumulator.labels += label
-        accumulator.predictions += prediction
-        accumulator.losses -= label * math.log(inside) + (1 - label) * math.log1p(-inside)
-        index = int(inside * _BINS)
-        rows, positive = accumulator.bins.get(index, (0, 0.0))
-        accumulator.bins[index] = rows + 1, positive + label
+        prediction = self._prediction(element, self._key.model_name)
+        if self._baseline is None:
+            _, inside = accumulator.add(label, prediction)
+            _count(accumulator.bins, int(inside * _BINS), 1, label)
+        else:
+            accumulator.add_pair(label, prediction, self._prediction(element, self._baseline))
         return accumulator
+
+    def _prediction(self, element: metric_types.StandardMetricInputs, model: str) -> float:
+        return float(_single(element.predictions, model, self._prediction_key))
 
     def merge_accumulators(self, accumulators: Iterable[_Sums]) -> _Sums:
         total = _Sums()
         for part in accumulators:
-            total.rows += part.rows
-            total.labels += part.labels
-            total.predictions += part.predictions
-            total.losses += part.losses
-            for index, (rows, positive) in part.bins.items():
-                before = total.bins.get(index, (0, 0.0))
-                total.bins[index] = before[0] + rows, before[1] + positive
+            total.merge(part)
         return total
 
     def extract_output(self, accumulator: _Sums) -> dict[metric_types.MetricKey, _Sums]:
@@ -99,7 +170,9 @@ def _auc(sums: _Sums) -> float:
     return pairs / possible if possible else math.nan
 
 
-def _computed(value: Callable[[_Sums], float]) -> Callable[..., metric_types.MetricComputations]:
+def _computed(
+    value: Callable[[_Sums], Any], kind: type = metric_types.MetricKey
+) -> Callable[..., metric_types.MetricComputations]:
     """Computations of something that follows from the sums."""
 
     def computations(
@@ -115,27 +188,34 @@ def _computed(value: Callable[[_Sums], float]) -> Callable[..., metric_types.Met
             "output_name": output_name,
             "example_weighted": example_weighted,
         }
-        key = metric_types.MetricKey(name=name, **where)
+        key = kind(name=name, **where)
         sums = metric_types.MetricKey(name="_headrace_sums", **where)
-        prediction_key = eval_config.model_specs[0].prediction_key
+        specs = eval_config.model_specs
+        baselines = [spec.name for spec in specs if spec.is_baseline and spec.name != model_name]
+        combiner = _SumsCombiner(sums, specs[0].prediction_key, (baselines or [None])[0])
 
-        def result(metrics: Mapping[metric_types.MetricKey, _Sums]) -> dict[Any, float]:
+        def result(metrics: Mapping[metric_types.MetricKey, _Sums]) -> dict[Any, Any]:
             return {key: value(metrics[sums])}
 
         return [
-            metric_types.MetricComputation([sums], None, _SumsCombiner(sums, prediction_key)),
+            metric_types.MetricComputation([sums], None, combiner),
             metric_types.DerivedMetricComputation([key], result),
         ]
 
     return computations
 
 
-def _metric(name: str, value: Callable[[_Sums], float], text: str) -> type[metric_types.Metric]:
+def _metric(
+    name: str,
+    value: Callable[[_Sums], Any],
+    text: str,
+    kind: type = metric_types.MetricKey,
+) -> type[metric_types.Metric]:
     """A TFMA metric class; TFMA makes an instance of it by its name and module."""
 
     class Shared(metric_types.Metric):  # type: ignore[misc]
         def __init__(self, name: str = name) -> None:
-            computations = metric_util.merge_per_key_computations(_computed(value))
+            computations = metric_util.merge_per_key_computations(_computed(value, kind))
             super().__init__(computations, name=name)
 
     Shared.__doc__ = text
@@ -155,4 +235,98 @@ LogLoss = _metric(
 LabelMean = _metric("mean_label", _mean("labels"), "Share of positive rows.")
 PredictionMean = _metric(
     "mean_prediction", _mean("predictions"), "Mean of the predicted probabilities."
+)
+
+
+def _ratio(sums: _Sums) -> float:
+    return sums.predictions / sums.labels if sums.labels else math.nan
+
+
+def _ratio_error(sums: _Sums) -> float:
+    return intervals.error_of_ratio(
+        sums.predictions, sums.squares, sums.hits, sums.labels, sums.rows
+    )
+
+
+def _auc_change_error(sums: _Sums) -> float:
+    return intervals.error_of_auc_change(sums.joint) if sums.other else math.nan
+
+
+def _loss_change_error(sums: _Sums) -> float:
+    if sums.other is None:
+        return math.nan
+    change = sums.losses - sums.other.losses
+    return intervals.error_of_mean(change, sums.changes_squared, sums.rows)
+
+
+def _calibration_change_error(sums: _Sums) -> float:
+    other = sums.other
+    if other is None:
+        return math.nan
+    return intervals.error_of_calibration_change(
+        (_ratio(sums), _ratio(other)),
+        (sums.squares, other.squares),
+        (sums.hits, other.hits),
+        sums.products,
+        sums.labels,
+        sums.rows,
+    )
+
+
+def _curve(sums: _Sums) -> metrics_for_slice_pb2.CalibrationHistogramBuckets:
+    """Bins of equal width; a prediction counts as the middle of its fine bin (of 1e-4)."""
+    rows, labels, predictions = ([0.0] * _CURVE_BINS for _ in range(3))
+    for fine, (count, positive) in sums.bins.items():
+        index = fine * _CURVE_BINS // _BINS
+        rows[index] += count
+        labels[index] += positive
+        predictions[index] += count * (fine + 0.5) / _BINS
+    buckets = metrics_for_slice_pb2.CalibrationHistogramBuckets()
+    for index in range(_CURVE_BINS):
+        if rows[index]:
+            buckets.buckets.add(
+                lower_threshold_inclusive=index / _CURVE_BINS,
+                upper_threshold_exclusive=(index + 1) / _CURVE_BINS,
+                num_weighted_examples={"value": rows[index]},
+                total_weighted_label={"value": labels[index]},
+                total_weighted_refined_prediction={"value": predictions[index]},
+            )
+    return buckets
+
+
+AucError = _metric(
+    "auc_standard_error",
+    lambda sums: intervals.error_of_auc(sums.bins),
+    "DeLong's standard error of the AUC.",
+)
+LogLossError = _metric(
+    "binary_crossentropy_standard_error",
+    lambda sums: intervals.error_of_mean(sums.losses, sums.losses_squared, sums.rows),
+    "Standard error of the mean loss.",
+)
+CalibrationRatioError = _metric(
+    "calibration_ratio_standard_error",
+    _ratio_error,
+    "Standard error of mean prediction / mean label.",
+)
+AucChangeError = _metric(
+    "auc_change_standard_error",
+    _auc_change_error,
+    "Paired standard error of the AUC's change against the baseline; NaN for that one itself.",
+)
+LogLossChangeError = _metric(
+    "binary_crossentropy_change_standard_error",
+    _loss_change_error,
+    "Paired standard error of the log loss's change against the baseline.",
+)
+CalibrationChangeError = _metric(
+    "calibration_change_standard_error",
+    _calibration_change_error,
+    "Paired standard error of the calibration's change against the baseline.",
+)
+CalibrationCurve = _metric(
+    calibration_plot.CALIBRATION_PLOT_NAME,
+    _curve,
+    "TFMA's calibration plot, from the shared sums.",
+    metric_types.PlotKey,
 )

@@ -14,7 +14,8 @@ class Places:
 
     output/metadata.db            ML Metadata: what was made from what
     output/artifacts/             what each node wrote
-    output/history/<run id>/      one folder a run: config.json, run.log, result.json
+    output/history/<run id>/      one folder a run: config.json, run.log, result.json, report.html
+    output/index.html             page of all runs
     output/.lock                  held while a run goes on
     """
 
@@ -48,3 +49,12 @@ class Places:
     def run(self, run_id: str, *parts: str) -> str:
         """A run's folder, or a file in it."""
         return os.path.join(self.history, run_id, *parts)
+
+    def report(self, run_id: str) -> str:
+        """Page of a run."""
+        return self.run(run_id, "report.html")
+
+    @property
+    def index(self) -> str:
+        """Page of all runs."""
+        return os.path.join(self.output, "index.html")

@@ -38,6 +38,9 @@ class RunResult:
         cached: components whose earlier result was reused.
         message: the error, or why nothing was pushed, for a person.
         log: the run's log file.
+        report: the run's page; `""` if it could not be written.
+        config_file: the configuration was read from.
+        provenance: digests of what the run was made from, and the revision of the code.
         exit_code: of the command.
     """
 
@@ -56,6 +59,9 @@ class RunResult:
     cached: list[str] = field(default_factory=list)
     message: str = ""
     log: str = ""
+    report: str = ""
+    config_file: str = ""
+    provenance: dict[str, str] = field(default_factory=dict)
     exit_code: int = 1
 
     def to_json(self) -> str:

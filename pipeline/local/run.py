@@ -7,6 +7,7 @@ import datetime as dt
 import os
 import secrets
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from pipeline import files, provenance, schema_file
@@ -15,6 +16,7 @@ from pipeline.errors import HeadraceError, RunError
 from pipeline.local import collector, disk, lock, preflight, quiet
 from pipeline.local.places import Places
 from pipeline.local.result import EXIT_CODES, RunResult
+from pipeline.report.write import index_page, run_page
 from pipeline.spans import Window
 from serving.layout import RegistryError
 from serving.registry import Registry
@@ -30,7 +32,14 @@ class Watcher(Protocol):
         """A component starts (None) or has taken so many seconds."""
 
 
-def run(config: Config, span: str | None, watcher: Watcher, *, wait_seconds: float) -> RunResult:
+def run(
+    config: Config,
+    span: str | None,
+    watcher: Watcher,
+    *,
+    wait_seconds: float,
+    config_file: str = "",
+) -> RunResult:
     """Runs the pipeline once.
 
     Args:
@@ -38,6 +47,7 @@ def run(config: Config, span: str | None, watcher: Watcher, *, wait_seconds: flo
         span: label of the newest span, None for the newest there is.
         watcher: is told what goes on.
         wait_seconds: how long to wait for another run on the same output folder.
+        config_file: where the configuration was read from, for the commands that the page names.
 
     Returns:
         The outcome; failures of the run are in it, not raised.
@@ -67,15 +77,28 @@ def run(config: Config, span: str | None, watcher: Watcher, *, wait_seconds: flo
             return _finish(result, started)
         os.makedirs(places.run(run_id))
         result.log = places.run(run_id, "run.log")
+        result.config_file = os.path.abspath(config_file) if config_file else ""
         files.write_atomically(
             places.run(run_id, "config.json"), config.model_dump_json(indent=2).encode()
         )
         _execute(config, window, result, places, watcher)
         _finish(result, started)
         disk.explain_full_disk(places, result)
+        result.report = _page(places.report(run_id), watcher, lambda: run_page(result, places))
         with contextlib.suppress(OSError):  # it is told all the same, and listed as interrupted
             files.write_atomically(places.run(run_id, "result.json"), result.to_json().encode())
+        _page(places.index, watcher, lambda: index_page(places))
         return result
+
+
+def _page(path: str, watcher: Watcher, write: Callable[[], object]) -> str:
+    """Writes a page; its path, or `""`. What happened has happened, with or without a page."""
+    try:
+        write()
+    except Exception as error:  # noqa: BLE001 - no page is worth another outcome
+        watcher.say(f"warning: {path} was not written ({type(error).__name__}: {error})"[:300])
+        return ""
+    return path
 
 
 def _finish(result: RunResult, started: float) -> RunResult:

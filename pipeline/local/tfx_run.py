@@ -48,6 +48,7 @@ def run(
         root=places.artifacts,
         metadata=metadata.sqlite_metadata_connection_config(places.metadata),
     )
+    result.provenance = plan.provenance
     expected: list[str] = []
     try:
         if not files.exists(config.data.schema_file):
