@@ -82,7 +82,8 @@ def error_of_ratio(
     """Standard error of mean prediction / mean label.
 
     Args:
-        predictions, squares: sums of the predictions and of their squares.
+        predictions: sum of the predictions.
+        squares: sum of their squares.
         hits: sum of prediction * label.
         labels: sum of the labels, each 0 or 1.
         rows: number of rows.
@@ -160,9 +161,11 @@ def error_of_calibration_change(
 
     Args:
         ratios: R of either model.
-        squares, hits: of either model, as for `error_of_ratio`.
+        squares: of either model, as for `error_of_ratio`.
+        hits: of either model, likewise.
         products: sum of the product of both models' predictions.
-        labels, rows: as for `error_of_ratio`.
+        labels: as for `error_of_ratio`.
+        rows: number of rows.
     """
     if not labels or not all(map(math.isfinite, ratios)):
         return math.nan

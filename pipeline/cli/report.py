@@ -24,9 +24,10 @@ from pipeline.cli.options import config_option, json_option
 )
 @json_option
 def report(run: str | None, config_file: str, opened: bool | None, as_json: bool) -> None:
-    """Show the page of RUN (as `headrace runs` names it; default: the newest).
+    """Show the page of a run: data, drift, model, push.
 
-    A page that is missing is written anew from the run's artifacts, and so is the index.
+    RUN is an id as `headrace runs` lists them; by default it is the newest. A page that is missing
+    is written anew from the run's artifacts, and so is the index.
     """
     from pipeline import config_file as reader
     from pipeline.errors import RunError

@@ -98,9 +98,7 @@ def _uncertainty(result: Any) -> evaluation.Uncertainty:
     )
 
 
-def _slices(
-    result: Any, wanted: Mapping[str, tuple[str, str, str]]
-) -> dict[str, dict[str, float]]:
+def _slices(result: Any, wanted: Mapping[str, tuple[str, str, str]]) -> dict[str, dict[str, float]]:
     """Values by slice and by our names; NaN where TFMA has none."""
     slices = {}
     for key, outputs in result.slicing_metrics:

@@ -96,7 +96,8 @@ def _page(path: str, watcher: Watcher, write: Callable[[], object]) -> str:
     try:
         write()
     except Exception as error:  # noqa: BLE001 - no page is worth another outcome
-        watcher.say(f"warning: {path} was not written ({type(error).__name__}: {error})"[:300])
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        watcher.say(f"warning: {path} was not written ({reason[:160]})")
         return ""
     return path
 

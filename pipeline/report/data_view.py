@@ -70,12 +70,10 @@ def data_in(evidence: Evidence) -> DataIn | None:
     ingested = evidence.ingested
     if ingested is None:
         return None
-    rates = {past.span: past.label_rate for past in evidence.drift.history} if evidence.drift else {}
-    split_of = {
-        span: split
-        for split, spans in evidence.result.window.items()
-        for span in spans
-    }
+    rates = (
+        {past.span: past.label_rate for past in evidence.drift.history} if evidence.drift else {}
+    )
+    split_of = {span: split for split, spans in evidence.result.window.items() for span in spans}
     counts = Counter(span for spans in evidence.result.window.values() for span in spans)
     view = DataIn(
         splits=[

@@ -8,16 +8,17 @@ from pipeline.report import charts
 from pipeline.report.formats import Bin, Comparison, Drift, Feature, Past
 from pipeline.report.text import listed, many, times
 
-#: Features with a chart of their own, of one comparison; the rest stands in the table.
-MAX_CHARTS = 40
+#: Features with a chart of their own, by comparison; the rest stands in the table.
+MAX_CHARTS = {"drift": 30, "skew": 12, "splits": 8}
 #: Rows of the table of distances.
-MAX_ROWS = 300
+MAX_ROWS = {"drift": 200, "skew": 100, "splits": 100}
 #: Charts that are open from the beginning.
 _OPEN = 6
 #: Bins listed below a chart.
-MAX_LISTED = 60
-#: Features of the history.
+MAX_LISTED = 40
+#: Features of the history, and spans, the newest ones.
 MAX_HISTORY = 60
+MAX_SPANS = 36
 
 _NAMES = {
     "jensen_shannon": "Jensen–Shannon divergence",
@@ -66,9 +67,10 @@ def comparison(drift: Drift | None, kind: str) -> ComparisonView | None:
     if told is None:
         return None
     features = sorted(told.features, key=lambda f: (not f.alarms, -(f.excess or 0.0)))
+    charts_shown = MAX_CHARTS[kind]
     rows = []
-    for index, feature in enumerate(features[:MAX_ROWS]):
-        charted = index < MAX_CHARTS
+    for index, feature in enumerate(features[: MAX_ROWS[kind]]):
+        charted = index < charts_shown
         listed_bins, left_out = _bins(feature)
         rows.append(
             FeatureView(
@@ -81,7 +83,7 @@ def comparison(drift: Drift | None, kind: str) -> ComparisonView | None:
             )
         )
     return ComparisonView(
-        told, _summary(features), rows, rows[:MAX_CHARTS], max(0, len(features) - MAX_ROWS)
+        told, _summary(features), rows, rows[:charts_shown], max(0, len(features) - MAX_ROWS[kind])
     )
 
 
@@ -129,6 +131,7 @@ class HistoryView:
     """The section."""
 
     spans: list[Past]
+    spans_left_out: int
     rate: charts.Lines | None
     features: list[FeatureHistory]
     left_out: int
@@ -139,7 +142,7 @@ def history(drift: Drift | None) -> HistoryView | None:
     """Every feature's distance over the spans, the newest's largest first."""
     if drift is None or len(drift.history) < 2:
         return None
-    spans = list(drift.history)
+    spans = list(drift.history[-MAX_SPANS:])
     names = dict.fromkeys(name for past in spans for name in past.excess)
     found = []
     for name in names:
@@ -149,6 +152,7 @@ def history(drift: Drift | None) -> HistoryView | None:
     found.sort(key=lambda item: -(item[1][-1] or 0.0))
     return HistoryView(
         spans,
+        len(drift.history) - len(spans),
         charts.label_rate(spans),
         [FeatureHistory(n, v, charts.sparkline(v)) for n, v in found[:MAX_HISTORY]],
         max(0, len(found) - MAX_HISTORY),

@@ -146,9 +146,7 @@ def _first_fault(error: ValidationError) -> str:
     return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
 
 
-def _file(
-    found: Evidence, node: str, key: str, file: str, model: type[_Model]
-) -> _Model | None:
+def _file(found: Evidence, node: str, key: str, file: str, model: type[_Model]) -> _Model | None:
     path = found.path(node, key, file)
     return _attempt(found, path, lambda: _parse(path, model)) if path else None
 
@@ -171,7 +169,7 @@ def _nodes(result: RunResult, metadata: str) -> list[Node]:
 
     try:
         outcomes = outcome.nodes_of_run(outcome.connect(metadata), result.run_id)
-    except errors.StatusError as error:
+    except (errors.StatusError, RuntimeError) as error:
         raise HeadraceError(str(error)) from error
     # The order in which they ended; a node that never ended comes last.
     order = [name for name in result.seconds if name in outcomes]

@@ -10,7 +10,7 @@ from pipeline.report.evidence import Evidence
 from pipeline.report.formats import Change, Check, Evaluation
 
 #: Slices listed.
-MAX_SLICES = 200
+MAX_SLICES = 100
 
 #: Metric → its name, and what it is.
 METRICS = {
@@ -66,6 +66,7 @@ class ModelView:
     slices: list[SliceView]
     left_out: int
     has_champion: bool
+    champion_mean: float | None
     forest: charts.Forest | None
     groups: dict[str, list[charts.Reliability]]
     curve: charts.Curve | None
@@ -91,6 +92,7 @@ def model(evidence: Evidence) -> ModelView | None:
         slices[:MAX_SLICES],
         max(0, len(slices) - MAX_SLICES),
         CHAMPION in told.models,
+        told.models.get(CHAMPION, {}).get(OVERALL, {}).get("mean_prediction"),
         charts.forest(
             [
                 (METRICS[m.metric][0], m.change, m.allowed.bound)

@@ -25,7 +25,7 @@ data = { path = "data", pattern = "{span:%Y-%m}.csv" }
 label = { expression = "tip > 0.2 * fare", leaks = { tip = "float" } }
 features = { fare = { kind = "numeric" } }
 """
-COMMANDS = ["run", "runs", "models", "lineage"]
+COMMANDS = ["run", "runs", "report", "models", "lineage"]
 
 
 @pytest.fixture
@@ -234,8 +234,10 @@ def outcome(monkeypatch: pytest.MonkeyPatch) -> Callable[[RunResult], list[Any]]
     def set_to(result: RunResult) -> list[Any]:
         calls: list[Any] = []
 
-        def run(config: Any, span: Any, watcher: Any, *, wait_seconds: float) -> RunResult:
-            calls.append((config.name, span, wait_seconds))
+        def run(
+            config: Any, span: Any, watcher: Any, *, wait_seconds: float, config_file: str
+        ) -> RunResult:
+            calls.append((config.name, span, wait_seconds, config_file))
             watcher.say("waiting for run x")
             watcher.node("Trainer", None)
             watcher.node("Trainer", 12.34)
@@ -274,7 +276,7 @@ def test_options_reach_the_run(call: Callable[..., Result], outcome: Any, projec
     (project / "headrace.toml").rename(project / "other.toml")
     calls = outcome(result_of("pushed", model_version=3))
     call("run", "--config", "other.toml", "--span", "2019-12", "--wait", "1.5")
-    assert calls == [("trips", "2019-12", 1.5)]
+    assert calls == [("trips", "2019-12", 1.5, "other.toml")]
 
 
 def test_a_program_gets_the_result_and_nothing_else(

@@ -251,7 +251,10 @@ def test_tfma_is_asked_for_every_slice_and_every_metric() -> None:
     ]
     (spec,) = asked["metricsSpecs"]
     assert [metric["className"] for metric in spec["metrics"]] == [
-        *("RankingAuc", "LogLoss", "PredictionMean", "LabelMean", "ExampleCount")
+        *("RankingAuc", "LogLoss", "PredictionMean", "LabelMean", "ExampleCount"),
+        *("AucError", "LogLossError", "CalibrationRatioError"),
+        *("AucChangeError", "LogLossChangeError", "CalibrationChangeError"),
+        "CalibrationCurve",
     ]
     thresholds = [metric.get("threshold") for metric in spec["metrics"]]
     assert thresholds[:2] == [
