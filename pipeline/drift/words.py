@@ -9,7 +9,8 @@ from pipeline.drift.bins import MISSING
 from pipeline.drift.report import Comparison, Feature, Report
 from pipeline.findings import Finding
 
-_NAMES = {
+#: Measure → its name for people.
+NAMES = {
     "kolmogorov_smirnov": "Kolmogorov-Smirnov distance",
     "jensen_shannon": "Jensen-Shannon divergence",
     "l_infinity": "L-infinity distance",
@@ -53,7 +54,7 @@ def message(comparison: Comparison, feature: Feature) -> str:
     also = [one for one in feature.measures if one.alarms and one is not worst]
     more = f" and {len(also)} more measure(s)" if also else ""
     far = (
-        f"{_NAMES[worst.name]} {worst.value:.3g}, threshold {worst.threshold:.3g} "
+        f"{NAMES[worst.name]} {worst.value:.3g}, threshold {worst.threshold:.3g} "
         f"({worst.excess:.1f} times){more}"
     )
     return "; ".join([*_changes(comparison, feature), far])

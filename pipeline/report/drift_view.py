@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.drift import words
 from pipeline.report import charts
 from pipeline.report.formats import Bin, Comparison, Drift, Feature, Past
 from pipeline.report.text import listed, many, times
@@ -20,22 +21,10 @@ MAX_LISTED = 40
 MAX_HISTORY = 60
 MAX_SPANS = 36
 
-_NAMES = {
-    "jensen_shannon": "Jensen–Shannon divergence",
-    "l_infinity": "L-infinity distance",
-    "kolmogorov_smirnov": "Kolmogorov–Smirnov distance",
-    "psi": "population stability index",
-    "chi_square": "chi-square",
-    "missing_rate": "change of the missing rate",
-    "unseen_rate": "rate of unseen values",
-    "label_rate": "change of the label's rate",
-    "calibration": "calibration of the champion",
-}
-
 
 def measure_name(name: str) -> str:
     """A measure in words."""
-    return _NAMES.get(name, name)
+    return words.NAMES.get(name, name)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline import evaluation, files, findings, schema_file
 from pipeline.config import Config
+from pipeline.drift.report import FILE as DRIFT_FILE
 from pipeline.errors import HeadraceError
 from pipeline.ingest.summary import FILE as INGEST_FILE
 from pipeline.local.places import Places
@@ -25,8 +26,6 @@ from serving.layout import MANIFEST, RegistryError
 from serving.manifest import Manifest, parse_manifest
 from serving.proof.verdict import FILE as PROOF_FILE
 from serving.registry import Registry, Version
-
-DRIFT_FILE = "drift.json"
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _Value = TypeVar("_Value")

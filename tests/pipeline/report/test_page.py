@@ -287,8 +287,8 @@ HOSTILE = [
 ]
 TAGS = set(
     "html head meta title link style body a header main footer nav p h1 h2 h3 span bdi dl div dt "
-    "dd ul li table caption thead tbody tr th td data details summary figure figcaption code pre br "
-    "strong svg g text line rect circle desc".split()
+    "dd ul li table caption thead tbody tr th td data details summary figure figcaption code pre "
+    "br strong svg g text line rect circle desc".split()
 )
 
 
