@@ -21,8 +21,11 @@ from pipeline import intervals
 from pipeline.report.formats import Bin, Change, CurveBin, Feature, Past
 from pipeline.report.text import clip, fixed, percent, signed
 
-#: Bins drawn of one feature; the rest is folded into one.
-MAX_BINS = 24
+#: Rows drawn of a category; the rest is folded into one. Columns drawn of a number; where there
+#: are more bins, neighbours are joined.
+MAX_ROWS, MAX_COLUMNS = 24, 48
+#: Bins that are no place on a scale.
+_SPECIAL = frozenset({"missing", "unseen", "others"})
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Histogram:
         base: y of the columns' foot; unused for rows.
         ticks: of the axis of shares.
         labels: below columns.
-        folded: number of bins that the last pair stands for.
+        folded: number of categories that the last row stands for.
     """
 
     upright: bool
@@ -81,37 +84,50 @@ def nice_ticks(low: float, high: float, count: int = 4) -> list[float]:
     return [round(index * step, 12) for index in range(first, last + 1)]
 
 
-def folded(bins: Sequence[Bin], worst: str | None, ordered: bool) -> tuple[list[Bin], int]:
-    """At most `MAX_BINS` bins, and how many the last of them stands for (0: none is folded).
+def by_frequency(bins: Sequence[Bin], worst: str | None) -> tuple[list[Bin], int]:
+    """At most `MAX_ROWS` categories, and how many the last of them stands for (0: none).
 
-    Args:
-        bins: all of them.
-        worst: label of one that must stay.
-        ordered: bins have an order of their own (numbers); categories are put by frequency, but
-            for the ones that stand for several values, which stay last.
+    The most frequent first; those that stand for several values last; the one called `worst` is
+    never folded away.
     """
-    special = {"missing", "unseen", "others"}
-    kept = list(bins)
-    if not ordered:
-        total = [sum(b.reference for b in bins) or 1.0, sum(b.current for b in bins) or 1.0]
-        kept.sort(
-            key=lambda b: (
-                b.label in special,
-                -max(b.reference / total[0], b.current / total[1]),
-            )
-        )
-    if len(kept) <= MAX_BINS:
-        return kept, 0
-    must = [b for b in kept if b.label in special or b.label == worst]
-    room = MAX_BINS - 1 - len(must)
-    chosen = {id(b) for b in must} | {id(b) for b in [b for b in kept if b not in must][:room]}
-    rest = [b for b in kept if id(b) not in chosen]
-    last = Bin(
-        label=f"{len(rest):,} more",
-        reference=sum(b.reference for b in rest),
-        current=sum(b.current for b in rest),
+    total = [sum(b.reference for b in bins) or 1.0, sum(b.current for b in bins) or 1.0]
+    ordered = sorted(
+        bins,
+        key=lambda b: (
+            b.label in _SPECIAL,
+            -max(b.reference / total[0], b.current / total[1]),
+        ),
     )
-    return [*[b for b in kept if id(b) in chosen], last], len(rest)
+    if len(ordered) <= MAX_ROWS:
+        return ordered, 0
+    must = {i for i, b in enumerate(ordered) if b.label in _SPECIAL or b.label == worst}
+    free = [i for i in range(len(ordered)) if i not in must]
+    chosen = must | set(free[: max(0, MAX_ROWS - 1 - len(must))])
+    rest = [b for i, b in enumerate(ordered) if i not in chosen]
+    kept = [b for i, b in enumerate(ordered) if i in chosen]
+    return [*kept, _joined(rest, f"{len(rest):,} more")], len(rest)
+
+
+def by_value(bins: Sequence[Bin], worst: str | None) -> list[Bin]:
+    """At most some `MAX_COLUMNS` bins of a scale in their order; neighbours of others are joined."""
+    scale = [b for b in bins if b.label not in _SPECIAL]
+    special = [b for b in bins if b.label in _SPECIAL]
+    size = math.ceil(len(scale) / MAX_COLUMNS) or 1
+    found = []
+    for start in range(0, len(scale), size):
+        part = scale[start : start + size]
+        names = [b.label for b in part]
+        name = worst if worst in names else f"{names[0]} … {names[-1]}"
+        found.append(part[0] if len(part) == 1 else _joined(part, name or ""))
+    return found + special
+
+
+def _joined(bins: Sequence[Bin], label: str) -> Bin:
+    return Bin(
+        label=label,
+        reference=sum(b.reference for b in bins),
+        current=sum(b.current for b in bins),
+    )
 
 
 _TOP, _COLUMNS, _FOOT = 16.0, 120.0, 20.0
@@ -124,7 +140,9 @@ def histogram(feature: Feature) -> Histogram | None:
     """The two histograms of a feature; None where a side has no rows."""
     worst = feature.worst_bin.label if feature.worst_bin else None
     upright = feature.type in ("numeric", "prediction")
-    bins, count = folded(feature.bins, worst, ordered=upright)
+    bins, count = by_value(feature.bins, worst), 0
+    if not upright:
+        bins, count = by_frequency(feature.bins, worst)
     reference, current = sum(b.reference for b in bins), sum(b.current for b in bins)
     if not (reference > 0 and current > 0):
         return None
@@ -132,7 +150,7 @@ def histogram(feature: Feature) -> Histogram | None:
     top = max(max(pair) for pair in shares)
     if upright:
         ticks = nice_ticks(0.0, top, 3)
-        return _columns(bins, shares, worst, ticks, count)
+        return _columns(bins, shares, worst, ticks)
     pairs = [
         Pair(
             label=clip(b.label, 15),
@@ -153,7 +171,6 @@ def _columns(
     shares: Sequence[tuple[float, float]],
     worst: str | None,
     ticks: Sequence[float],
-    count: int,
 ) -> Histogram:
     width = (100 - _LEFT - _RIGHT) / len(bins)
     scale = _COLUMNS / ticks[-1]
@@ -184,7 +201,6 @@ def _columns(
         base=base,
         ticks=[Tick(base - scale * tick, percent(tick, 0)) for tick in ticks],
         labels=labels,
-        folded=count,
     )
 
 

@@ -118,7 +118,7 @@ def _data(evidence: Evidence) -> Gate:
     }
     told = [many(count, *words[policy]) for policy, count in by_policy.items() if count]
     text = ", ".join(told) or "no findings"
-    return Gate("Data", verdict.passed, text + ("; asks for retraining" if verdict.retrain else ""))
+    return Gate("Data", verdict.passed, text)
 
 
 def _model(evidence: Evidence) -> Gate:

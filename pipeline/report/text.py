@@ -23,6 +23,9 @@ del _VISIBLE[0x200D]
 
 ABSENT = "–"
 
+#: Between a number and its unit, which belong on one line.
+_NO_BREAK = "\u00a0"
+
 
 def visible(value: Any) -> Any:
     """What a template writes for a value: texts without invisible characters, "–" for None."""
@@ -71,15 +74,15 @@ def percent(value: float | None, digits: int = 1) -> str:
         return ABSENT
     smallest = 10 ** -(digits + 2)
     if 0 < value < smallest / 2:
-        return f"< {smallest:.{digits}%}".replace("%", " %")
-    return f"{value:.{digits}%}".replace("%", " %")
+        return f"<{_NO_BREAK}{smallest:.{digits}%}".replace("%", f"{_NO_BREAK}%")
+    return f"{value:.{digits}%}".replace("%", f"{_NO_BREAK}%")
 
 
 def times(value: float | None) -> str:
     """A multiple: 2.4 ×."""
     if value is None or not math.isfinite(value):
         return ABSENT
-    return f"{value:,.0f} ×" if value >= 100 else f"{value:.2f} ×"
+    return f"{value:,.0f}{_NO_BREAK}×" if value >= 100 else f"{value:.2f}{_NO_BREAK}×"
 
 
 def many(count: int, one: str, more: str | None = None) -> str:

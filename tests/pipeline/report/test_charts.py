@@ -25,30 +25,28 @@ def test_ticks_are_round_and_cover_the_range(low: float, span: float, count: int
     assert min(abs(mantissa - nice) for nice in (1, 2, 5, 10)) < 1e-3
 
 
-@given(
-    st.lists(st.tuples(counts, counts), min_size=1, max_size=120),
-    st.booleans(),
-    st.integers(0, 200),
-)
+@given(st.lists(st.tuples(counts, counts), min_size=1, max_size=120), st.integers(0, 200))
 def test_folding_loses_no_row_and_keeps_the_worst_bin(
-    rows: list[tuple[float, float]], ordered: bool, worst: int
+    rows: list[tuple[float, float]], worst: int
 ) -> None:
     bins = [
         Bin(label=str(index), reference=one, current=other)
         for index, (one, other) in enumerate(rows)
     ]
     name = str(worst % len(bins))
-    kept, folded = charts.folded(bins, name, ordered)
-    assert len(kept) <= charts.MAX_BINS
+    kept, folded = charts.by_frequency(bins, name)
+    assert len(kept) <= charts.MAX_ROWS
     assert len(kept) - bool(folded) + folded == len(bins)
-    for side in ("reference", "current"):
-        assert math.fsum(getattr(b, side) for b in kept) == pytest.approx(
-            math.fsum(getattr(b, side) for b in bins)
-        )
-    assert name in {b.label for b in kept}
-    if ordered:
-        labels = [int(b.label) for b in kept if b.label.isdigit()]
-        assert labels == sorted(labels)
+    columns = charts.by_value(bins, name)
+    assert len(columns) <= charts.MAX_COLUMNS
+    firsts = [int(b.label.split(" ")[0]) for b in columns if b.label != name]
+    assert firsts == sorted(firsts)
+    for drawn in (kept, columns):
+        assert name in {b.label for b in drawn}
+        for side in ("reference", "current"):
+            assert math.fsum(getattr(b, side) for b in drawn) == pytest.approx(
+                math.fsum(getattr(b, side) for b in bins)
+            )
 
 
 def feature(kind: str, bins: list[tuple[str, float, float]], worst: int = 0) -> Feature:
@@ -153,11 +151,11 @@ def test_a_clipped_text_keeps_both_ends(whole: str, limit: int) -> None:
         (text.short(0.12), "0.12"),
         (text.short(0.00001234), "1.23e-05"),
         (text.short(0), "0"),
-        (text.percent(0.1234), "12.3 %"),
-        (text.percent(0.000001, 2), "< 0.01 %"),
-        (text.percent(0), "0.0 %"),
-        (text.times(2.4), "2.40 ×"),
-        (text.times(1234.5), "1,234 ×"),
+        (text.percent(0.1234), "12.3\u00a0%"),
+        (text.percent(0.000001, 2), "<\u00a00.01\u00a0%"),
+        (text.percent(0), "0.0\u00a0%"),
+        (text.times(2.4), "2.40\u00a0×"),
+        (text.times(1234.5), "1,234\u00a0×"),
         (text.many(1, "row"), "1 row"),
         (text.many(2000, "row"), "2,000 rows"),
         (text.listed(["a"]), "a"),

@@ -138,7 +138,7 @@ def test_what_is_shown_is_the_number_rounded(runs: Any) -> None:
         scale = 100 if "%" in shown else 1
         if shown.startswith("<"):
             continue
-        text = re.sub(r"[,%× ]", "", shown).replace("−", "-")
+        text = re.sub(r"[,%×\s]", "", shown).replace("−", "-")
         digits = len(text.partition(".")[2]) if "e" not in text else 6
         assert float(text) == pytest.approx(value * scale, abs=0.5001 * 10**-digits), shown
 
