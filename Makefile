@@ -13,7 +13,7 @@ ROOMS := pipeline models serving
 UNIT := $(filter-out tests/e2e tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py)))
 E2E := $(wildcard tests/e2e)
 
-.PHONY: help env run test unit lint format conformance bench lock clean distclean
+.PHONY: help report-check env run test unit lint format conformance bench lock clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +40,12 @@ format: env ## rewrite the code to the project's style
 conformance: env ## the model server against the behaviour of TensorFlow Serving; TARGET="grpc=… rest=…" for another
 	@$(BIN)/pytest -q tests/conformance $(if $(TARGET),--target="$(TARGET)") \
 	  $(if $(SERVER),--server-binary="$(SERVER)") $(if $(MODELS),--models="$(MODELS)") $(ARGS)
+
+AXE := .bootstrap/axe/package/axe.min.js
+report-check: env ## the pages of runs in headless Chromium, and what axe-core (from npm) says of them
+	@test -f $(AXE) || { mkdir -p .bootstrap/axe && cd .bootstrap/axe && \
+	  npm pack --silent axe-core@4 >/dev/null && tar -xzf axe-core-*.tgz package/axe.min.js; }
+	@HEADRACE_AXE=$(CURDIR)/$(AXE) $(BIN)/pytest -q tests/pipeline/report $(ARGS)
 
 bench: env ## against stock TFX, boosted trees and a plain model server
 	@$(BIN)/python benchmarks/stock.py $(ARGS)

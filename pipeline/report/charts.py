@@ -109,7 +109,7 @@ def by_frequency(bins: Sequence[Bin], worst: str | None) -> tuple[list[Bin], int
 
 
 def by_value(bins: Sequence[Bin], worst: str | None) -> list[Bin]:
-    """At most some `MAX_COLUMNS` bins of a scale in their order; neighbours of others are joined."""
+    """At most `MAX_COLUMNS` bins of a scale, in their order: of more, neighbours are joined."""
     scale = [b for b in bins if b.label not in _SPECIAL]
     special = [b for b in bins if b.label in _SPECIAL]
     size = math.ceil(len(scale) / MAX_COLUMNS) or 1

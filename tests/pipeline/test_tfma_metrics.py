@@ -76,3 +76,77 @@ def test_they_are_what_the_words_mean(rows: pd.DataFrame) -> None:
     assert whole["auc"] == pytest.approx((higher > 0).mean(), abs=1e-3)
     assert whole["mean_label"] == pytest.approx(rows["label"].mean())
     assert whole["mean_prediction"] == pytest.approx(rows["probability"].mean())
+
+
+def test_standard_errors_are_those_of_the_rows_and_the_curve_holds_them_all(
+    rows: pd.DataFrame,
+) -> None:
+    import tfx.components  # noqa: F401
+    import tensorflow_model_analysis as tfma  # isort: skip
+    from google.protobuf import json_format
+
+    from pipeline import evaluation
+    from pipeline.config import EvaluationConfig
+
+    config = json.loads(evaluation.eval_config_json(EvaluationConfig(), "label"))
+    result = tfma.analyze_raw_data(rows, json_format.ParseDict(config, tfma.EvalConfig()))
+    ((_, metrics),) = result.slicing_metrics
+    told = {name: value["doubleValue"] for name, value in metrics[""][""].items()}
+    inside = np.clip(rows["probability"].astype(float), 1e-7, 1 - 1e-7)
+    losses = -np.where(rows["label"] == 1, np.log(inside), np.log1p(-inside))
+    assert told["binary_crossentropy_standard_error"] == pytest.approx(
+        losses.std(ddof=1) / np.sqrt(len(losses))
+    )
+    influence = (
+        rows["probability"] - rows["probability"].sum() / rows["label"].sum() * rows["label"]
+    )
+    assert told["calibration_ratio_standard_error"] == pytest.approx(
+        influence.std(ddof=1) / np.sqrt(len(rows)) / rows["label"].mean(), rel=1e-5
+    )
+    positive, negative = (rows.loc[rows["label"] == label, "probability"] for label in (1, 0))
+    higher = np.subtract.outer(positive.to_numpy(), negative.to_numpy()) > 0
+    assert told["auc_standard_error"] == pytest.approx(
+        np.hypot(
+            higher.mean(axis=1).std(ddof=1) / np.sqrt(len(positive)),
+            higher.mean(axis=0).std(ddof=1) / np.sqrt(len(negative)),
+        ),
+        rel=0.01,
+    )
+    # Without a second model there is no change.
+    assert told["auc_change_standard_error"] == "NaN"
+    ((_, plots),) = result.plots
+    buckets = plots[""][""]["calibrationHistogramBuckets"]["buckets"]
+    assert sum(bucket["numWeightedExamples"] for bucket in buckets) == len(rows)
+    assert sum(bucket["totalWeightedLabel"] for bucket in buckets) == rows["label"].sum()
+    predicted = sum(bucket["totalWeightedRefinedPrediction"] for bucket in buckets)
+    assert predicted == pytest.approx(rows["probability"].sum(), abs=len(rows) * 5e-5)
+
+
+def test_a_change_is_paired_row_by_row_and_parts_may_be_merged(rows: pd.DataFrame) -> None:
+    from pipeline.components import metrics
+
+    random = np.random.default_rng(3)
+    label = rows["label"].to_numpy(float)
+    one = rows["probability"].to_numpy(float)
+    other = np.clip(one + random.normal(size=len(one)) * 0.05, 0.001, 0.999)
+    whole, *parts = (metrics._Sums() for _ in range(4))
+    for index, values in enumerate(zip(label, one, other, strict=True)):
+        whole.add_pair(*values)
+        parts[index % 3].add_pair(*values)
+    merged = metrics._Sums()
+    for part in parts:
+        merged.merge(part)
+
+    def losses(prediction: np.ndarray) -> np.ndarray:
+        inside = np.clip(prediction, 1e-7, 1 - 1e-7)
+        return -label * np.log(inside) - (1 - label) * np.log1p(-inside)
+
+    expected = (losses(one) - losses(other)).std(ddof=1) / np.sqrt(len(label))
+    for sums in (whole, merged):
+        assert metrics._loss_change_error(sums) == pytest.approx(expected)
+        assert metrics._auc_change_error(sums) == pytest.approx(metrics._auc_change_error(whole))
+        assert metrics._calibration_change_error(sums) == pytest.approx(
+            metrics._calibration_change_error(whole)
+        )
+    # Far smaller than that of either model: what both find hard cancels out.
+    assert metrics._auc_change_error(whole) < metrics.intervals.error_of_auc(whole.bins) / 2

@@ -1,14 +1,19 @@
-"""The index of all runs, and how pages are written."""
+"""The index of all runs, how pages are written, and the command that shows them."""
 
 from __future__ import annotations
 
+import json
 import os
+import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import html_reader
 import pytest
+from click.testing import CliRunner, Result
 
+from pipeline.cli.main import headrace
 from pipeline.local import history, run
 from pipeline.local.places import Places
 from pipeline.local.result import RunResult
@@ -100,3 +105,91 @@ def test_a_page_that_cannot_be_written_is_one_line_and_no_other_outcome(tmp_path
     assert len(line) < 400 and "\n" not in line
     assert run._page("there.html", watcher, lambda: None) == "there.html"
     assert len(watcher.said) == 1
+
+
+# --- the command -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def call(runs: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Calls `headrace report` in a project that has these runs."""
+    (runs.folder / "headrace.toml").write_text(
+        """
+        name = "trips"
+        data = { path = "data", pattern = "{span:%Y-%m}.csv" }
+        label = { expression = "tip > 0.2 * fare" }
+        features = { fare = { kind = "numeric" } }
+        """
+    )
+    monkeypatch.chdir(runs.folder)
+    monkeypatch.setattr(webbrowser, "open", lambda url: pytest.fail(f"opened {url}"))
+
+    def invoke(*arguments: str) -> Result:
+        return CliRunner().invoke(headrace, ["report", *arguments], prog_name="headrace")
+
+    return invoke
+
+
+def test_the_newest_run_is_shown_unless_another_is_named(
+    runs: Any, call: Callable[..., Result]
+) -> None:
+    for number in (1, 2):
+        runs.add(run_id=f"2026040{number}-120000-abcd")
+    newest = call()
+    assert newest.exit_code == 0
+    assert newest.stdout == f"{runs.folder}/runs/history/20260402-120000-abcd/report.html\n"
+    assert "Pushed as version 4" in Path(newest.stdout.strip()).read_text()
+    older = json.loads(call("20260401-120000-abcd", "--json").stdout)
+    assert older == {
+        "run_id": "20260401-120000-abcd",
+        "report": f"{runs.folder}/runs/history/20260401-120000-abcd/report.html",
+        "index": f"{runs.folder}/runs/index.html",
+        "written": True,
+    }
+    index = html_reader.read(Path(older["index"]).read_text())
+    assert len([a for a in index.all("a") if "report.html" in a["href"]]) == 2
+
+
+def test_a_page_that_is_there_is_left_as_it_is(runs: Any, call: Callable[..., Result]) -> None:
+    result = runs.add()
+    Path(runs.places.report(result.run_id)).write_text("mine")
+    assert json.loads(call("--json").stdout)["written"] is False
+    assert Path(runs.places.report(result.run_id)).read_text() == "mine"
+
+
+def test_a_run_that_is_not_there_is_told_with_those_that_are(
+    runs: Any, call: Callable[..., Result]
+) -> None:
+    none = call()
+    assert none.exit_code == 1 and "there is no run yet. Type headrace run." in none.stderr
+    runs.add()
+    answer = call("../../etc/passwd")
+    assert answer.exit_code == 1
+    assert "there is none of that name. The newest are 20260401-120000-abcd." in answer.stderr
+
+
+def test_it_opens_a_browser_when_asked_and_says_where_there_is_none(
+    runs: Any, call: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs.add()
+    asked: list[str] = []
+
+    def show(url: str) -> bool:
+        asked.append(url)
+        return False
+
+    monkeypatch.setattr(webbrowser, "open", show)
+    answer = call("--open")
+    assert answer.exit_code == 0
+    assert asked == [Path(answer.stdout.strip()).as_uri()]
+    assert "no browser was found here" in answer.stderr
+
+
+def test_a_page_that_cannot_be_written_is_an_error_in_words(
+    runs: Any, call: Callable[..., Result]
+) -> None:
+    result = runs.add()
+    Path(runs.places.report(result.run_id) + ".partial").mkdir()
+    answer = call()
+    assert answer.exit_code == 1
+    assert "the page cannot be written" in answer.stderr and "Traceback" not in answer.stderr
