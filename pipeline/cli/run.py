@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -106,8 +107,6 @@ def run(config_file: str, span: str | None, wait_seconds: float, as_json: bool) 
 
 
 def _duplicate(descriptor: int) -> int:
-    import os
-
     return os.dup(descriptor)
 
 
@@ -135,10 +134,16 @@ def show(result: RunResult, console: Console, config_file: str) -> None:
     if written:
         console.print(f"schema inferred and written to {written}: review it and commit it")
     if result.report:
-        console.print(f"page: {result.report}", highlight=False)
+        console.print(f"page: {_nearby(result.report)}", markup=False, highlight=False)
     if result.status == "failed" and result.log:
         console.print(f"log: {result.log}", highlight=False)
     console.print(f"next: {following(result, config_file)}", style="dim", highlight=False)
+
+
+def _nearby(path: str) -> str:
+    """A path as one would type it here: relative if it is below this folder."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith(os.pardir) else relative
 
 
 def summary(result: RunResult) -> list[tuple[str, str]]:

@@ -290,7 +290,7 @@ def test_a_program_gets_the_result_and_nothing_else(
 
 
 def test_a_person_gets_progress_summary_and_the_next_command(
-    call: Callable[..., Result], outcome: Any, capfd: pytest.CaptureFixture[str]
+    call: Callable[..., Result], outcome: Any, capfd: pytest.CaptureFixture[str], project: Path
 ) -> None:
     outcome(
         result_of(
@@ -301,6 +301,7 @@ def test_a_person_gets_progress_summary_and_the_next_command(
             metrics={"auc": 0.84321, "log_loss": 0.4},
             champion_metrics={"auc": 0.83},
             gates={"data": {"passed": True, "findings": []}},
+            report=str(project / "runs" / "history" / "x" / "report.html"),
         )
     )
     said = call("run").stdout
@@ -309,7 +310,10 @@ def test_a_person_gets_progress_summary_and_the_next_command(
     assert "110 rows (negative_fare 100, outside its span 10)" in said
     assert "0.8432" in said
     assert "0.8300" in said
-    assert said.splitlines()[-1] == "next: headrace lineage 3"
+    assert said.splitlines()[-2:] == [
+        "page: runs/history/x/report.html",
+        "next: headrace lineage 3",
+    ]
     progress = capfd.readouterr().err
     assert "waiting for run x" in progress
     assert "Trainer" in progress
