@@ -84,22 +84,34 @@ def run(
         _execute(config, window, result, places, watcher)
         _finish(result, started)
         disk.explain_full_disk(places, result)
-        result.report = _page(places.report(run_id), watcher, lambda: run_page(result, places))
-        with contextlib.suppress(OSError):  # it is told all the same, and listed as interrupted
-            files.write_atomically(places.run(run_id, "result.json"), result.to_json().encode())
-        _page(places.index, watcher, lambda: index_page(places))
+        result.report = places.report(run_id)
+        _keep(result, places)
+        _pages(result, places, watcher)
         return result
 
 
-def _page(path: str, watcher: Watcher, write: Callable[[], object]) -> str:
-    """Writes a page; its path, or `""`. What happened has happened, with or without a page."""
+def _keep(result: RunResult, places: Places) -> None:
+    with contextlib.suppress(OSError):  # it is told all the same, and listed as interrupted
+        path = places.run(result.run_id, "result.json")
+        files.write_atomically(path, result.to_json().encode())
+
+
+def _pages(result: RunResult, places: Places, watcher: Watcher) -> None:
+    """Writes the run's page and the index. With or without them, what happened has happened."""
+    if not _written(result.report, watcher, lambda: run_page(result, places)):
+        result.report = ""
+        _keep(result, places)
+    _written(places.index, watcher, lambda: index_page(places))
+
+
+def _written(path: str, watcher: Watcher, write: Callable[[], object]) -> bool:
     try:
         write()
     except Exception as error:  # noqa: BLE001 - no page is worth another outcome
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         watcher.say(f"warning: {path} was not written ({reason[:160]})")
-        return ""
-    return path
+        return False
+    return True
 
 
 def _finish(result: RunResult, started: float) -> RunResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
@@ -92,19 +93,34 @@ class _Watcher:
         pass
 
 
-def test_a_page_that_cannot_be_written_is_one_line_and_no_other_outcome(tmp_path: Path) -> None:
+def test_a_page_that_cannot_be_written_is_one_line_and_no_other_outcome(
+    runs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     watcher = _Watcher()
+    result = runs.add()
+    result.report = runs.places.report(result.run_id)
+    run._pages(result, runs.places, watcher)
+    assert not watcher.said and Path(result.report).is_file()
 
-    def fail() -> None:
+    def fail(*_: object) -> None:
         raise ZeroDivisionError("by\nzero" * 100)
 
-    assert run._page(str(tmp_path / "report.html"), watcher, fail) == ""
+    monkeypatch.setattr(run, "run_page", fail)
+    run._pages(result, runs.places, watcher)
     (line,) = watcher.said
     assert line.startswith("warning: ") and "report.html was not written" in line
     assert "ZeroDivisionError: by zero" in line
     assert len(line) < 400 and "\n" not in line
-    assert run._page("there.html", watcher, lambda: None) == "there.html"
-    assert len(watcher.said) == 1
+    assert result.status == "pushed" and result.exit_code == 0 and result.report == ""
+    assert history.runs(runs.places) == [result]
+
+
+def test_a_page_costs_a_run_little(runs: Any) -> None:
+    result = runs.add()
+    begun = time.process_time()
+    write.run_page(result, runs.places)
+    write.index_page(runs.places)
+    assert time.process_time() - begun < 1.0  # a tenth of that, where nothing else slows it
 
 
 # --- the command -------------------------------------------------------------------------
