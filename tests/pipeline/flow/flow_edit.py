@@ -8,8 +8,6 @@ from typing import Any
 from tfx.orchestration.local import runner_utils
 from tfx.proto.orchestration import pipeline_pb2, placeholder_pb2
 
-VERDICT = "_DataGate.verdict"
-
 
 class Ir:
     """Edits of TFX IR."""
@@ -149,8 +147,7 @@ class Spec:
 
     def unconditioned(self, *names: str) -> None:
         for name in names:
-            # Resolvers have none in a spec.
-            self.tasks.get(name, {}).pop("triggerPolicy", None)
+            del self.tasks[name]["triggerPolicy"]
 
     def _condition(self, name: str, old: str, new: str) -> None:
         policy = self.tasks[name]["triggerPolicy"]

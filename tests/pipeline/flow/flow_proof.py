@@ -22,6 +22,7 @@ ROLES = {
     "tfx.components.schema_gen.import_schema_gen.executor.Executor": "schema",
     "tfx.components.statistics_gen.executor.Executor": "statistics",
     "tfx.components.example_validator.executor.Executor": "validator",
+    "pipeline.components.distribution_validator.DistributionValidatorExecutor": "drift",
     "pipeline.components.data_gate.DataGateExecutor": "gate",
     "tfx.components.transform.executor.Executor": "transform",
     "tfx.components.trainer.executor.GenericExecutor": "trainer",
@@ -32,7 +33,10 @@ ROLES = {
 }
 
 #: Checks that must dominate a push, in their order.
-CHECKS = ("validator", "gate", "evaluator", "infra")
+CHECKS = ("validator", "drift", "gate", "evaluator", "infra")
+
+#: The gate's input that each check before it fills.
+EVIDENCE = {"validator": "anomalies", "drift": "drift"}
 
 #: A Pusher's input, and the judge that must have filled it.
 BLESSINGS = {"model_blessing": "evaluator", "infra_blessing": "infra"}
@@ -58,7 +62,9 @@ def refusals(flow: Flow) -> list[str]:
     reasons += _order(flow)
     reasons += _gate_looks_at_what_it_judges(flow, gate)
     reasons += _everything_else_is_under_the_gate(flow, roles, gate)
-    reasons += _judges_and_training_use_the_gates_data(roles, gate)
+    validator = _producer(flow, gate, "anomalies", "validator")
+    schema = validator.only("schema") if validator else None
+    reasons += _judges_and_training_use_the_gates_data(roles, gate, schema)
     for pusher in roles["pusher"]:
         reasons += _blessed(flow, pusher)
     reasons += _dominated(flow, roles, gate)
@@ -88,18 +94,20 @@ def _order(flow: Flow) -> Iterator[str]:
 
 
 def _gate_looks_at_what_it_judges(flow: Flow, gate: Node) -> Iterator[str]:
-    statistics = _producer(flow, gate, "statistics", "statistics")
     validator = _producer(flow, gate, "anomalies", "validator")
-    if statistics is None:
-        yield f"{gate.name}.statistics does not come from StatisticsGen"
-    elif statistics.only("examples") != gate.only("examples"):
-        yield f"{statistics.name} looks at other examples than {gate.name}"
+    drift = _producer(flow, gate, "drift", "drift")
+    statistics = _producer(flow, validator, "statistics", "statistics") if validator else None
     if validator is None:
         yield f"{gate.name}.anomalies does not come from ExampleValidator"
-    else:
-        for key in ("statistics", "schema"):
-            if validator.only(key) != gate.only(key):
-                yield f"{validator.name} looks at another {key} than {gate.name}"
+    elif statistics is None:
+        yield f"{validator.name}.statistics does not come from StatisticsGen"
+    if drift is None:
+        yield f"{gate.name}.drift does not come from DistributionValidator"
+    for node in (statistics, drift):
+        if node and node.only("examples") != gate.only("examples"):
+            yield f"{node.name} looks at other examples than {gate.name}"
+    if drift and validator and drift.only("schema") != validator.only("schema"):
+        yield f"{drift.name} looks at another schema than {validator.name}"
     for node in (statistics, validator):
         for split in ("train", "eval"):
             if node and split in _json(node, "exclude_splits", []):
@@ -119,13 +127,14 @@ def _everything_else_is_under_the_gate(
 
 
 def _judges_and_training_use_the_gates_data(
-    roles: dict[str, list[Node]], gate: Node
+    roles: dict[str, list[Node]], gate: Node, schema: Source | None
 ) -> Iterator[str]:
     for role in ("transform", "trainer", "evaluator", "pusher"):
         for node in roles[role]:
-            for key in ("examples", "schema"):
-                if node.only(key) != gate.only(key):
-                    yield f"{node.name} is given another {key} than {gate.name} saw"
+            if node.only("examples") != gate.only("examples"):
+                yield f"{node.name} is given other examples than {gate.name} saw"
+            if node.only("schema") != schema:
+                yield f"{node.name} is given another schema than the examples were held to"
     for node in roles["evaluator"]:
         if _json(node, "example_splits", []) != ["eval"]:
             yield f"{node.name} judges on other splits than eval"
@@ -174,13 +183,13 @@ def _led_through(flow: Flow, roles: dict[str, list[Node]], gate: Node, check: st
     graph = nx.DiGraph()
     graph.add_nodes_from(flow)
     for node in flow.values():
-        if check in ("validator", "gate") and _waits_for(node, gate):
+        if check in ("gate", *EVIDENCE) and _waits_for(node, gate):
             graph.add_edge(gate.name, node.name)
             continue
-        if check == "validator" and node is gate:
-            validator = _producer(flow, gate, "anomalies", "validator")
-            if validator and validator.only("statistics") == gate.only("statistics"):
-                graph.add_edge(validator.name, gate.name)
+        if check in EVIDENCE and node is gate:
+            evidence = _producer(flow, gate, EVIDENCE[check], check)
+            if evidence:
+                graph.add_edge(evidence.name, gate.name)
                 continue
         if node in roles["pusher"] and check in BLESSINGS.values():
             (key,) = (key for key, role in BLESSINGS.items() if role == check)
