@@ -11,6 +11,7 @@ from typing import Any
 import html_reader
 import pytest
 from html_reader import Page
+from run_files import drift, ingested, metrics, proof
 
 from pipeline.local.places import Places
 from pipeline.local.result import RunResult
@@ -101,8 +102,6 @@ def test_a_run_that_failed_first_says_so(runs: Any) -> None:
 
 
 def test_every_number_of_the_artifacts_is_on_the_page_with_all_its_digits(runs: Any) -> None:
-    from conftest import drift, ingested, metrics, proof
-
     read = rendered(runs.add(), runs.places)
     told = metrics()
     overall = [models["overall"] for models in told["models"].values()]
