@@ -20,6 +20,7 @@ NODES = {
     "StatisticsGen",
     "ImportSchemaGen",
     "ExampleValidator",
+    "DistributionValidator",
     "DataGate",
     "Transform",
     "Trainer",
