@@ -32,8 +32,10 @@ _CODE = {
     "models": ("models",),
     "judge": (
         "pipeline/evaluation.py",
+        "pipeline/intervals.py",
         "pipeline/components/evaluator.py",
         "pipeline/components/metrics.py",
+        "pipeline/components/metric_sums.py",
     ),
     "proof": ("serving/proof", "serving/server", "pipeline/components/infra_validator.py"),
 }

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import apache_beam as beam
@@ -21,97 +20,10 @@ from tensorflow_model_analysis.metrics import calibration_plot, metric_types, me
 from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 
 from pipeline import intervals
-
-#: Keras keeps probabilities this far from 0 and 1 before it takes a logarithm.
-_EPSILON = 1e-7
-
-#: Predictions are told apart as finely as TFMA's AUC does by default.
-_BINS = 10_000
-
-#: How finely a pair of predictions is told apart: it bounds the memory of a slice.
-_PAIR_BINS = 200
+from pipeline.components.metric_sums import BINS, Sums
 
 #: Bins of the calibration curve.
 _CURVE_BINS = 100
-
-
-@dataclass(slots=True)
-class _Sums:
-    """Sums over the rows of a slice.
-
-    Attributes:
-        rows, labels, predictions, losses: each summed.
-        squares, losses_squared: of predictions and losses.
-        hits: prediction * label.
-        bins: bin of the prediction → rows, positive rows.
-        other: the champion's, if this is a candidate and there is one.
-        products: prediction * the champion's prediction.
-        changes_squared: square of the loss's change.
-        joint: bins of both predictions → rows, positive rows.
-    """
-
-    rows: int = 0
-    labels: float = 0.0
-    predictions: float = 0.0
-    losses: float = 0.0
-    squares: float = 0.0
-    losses_squared: float = 0.0
-    hits: float = 0.0
-    bins: dict[int, tuple[int, float]] = field(default_factory=dict)
-    other: _Sums | None = None
-    products: float = 0.0
-    changes_squared: float = 0.0
-    joint: dict[tuple[int, int], tuple[int, float]] = field(default_factory=dict)
-
-    def add(self, label: float, prediction: float) -> tuple[float, float]:
-        """Takes a row; returns its loss, and the prediction as the loss takes it."""
-        inside = min(max(prediction, _EPSILON), 1 - _EPSILON)
-        loss = -label * math.log(inside) - (1 - label) * math.log1p(-inside)
-        self.rows += 1
-        self.labels += label
-        self.predictions += prediction
-        self.squares += prediction * prediction
-        self.hits += prediction * label
-        self.losses += loss
-        self.losses_squared += loss * loss
-        return loss, inside
-
-    def add_pair(self, label: float, prediction: float, other: float) -> None:
-        """Takes a row that two models have predicted."""
-        if self.other is None:
-            self.other = _Sums()
-        loss, inside = self.add(label, prediction)
-        other_loss, other_inside = self.other.add(label, other)
-        _count(self.bins, int(inside * _BINS), 1, label)
-        self.products += prediction * other
-        self.changes_squared += (loss - other_loss) ** 2
-        bins = int(inside * _PAIR_BINS), int(other_inside * _PAIR_BINS)
-        _count(self.joint, bins, 1, label)
-
-    def merge(self, part: _Sums) -> None:
-        """Takes the rows of another."""
-        self.rows += part.rows
-        self.labels += part.labels
-        self.predictions += part.predictions
-        self.losses += part.losses
-        self.squares += part.squares
-        self.losses_squared += part.losses_squared
-        self.hits += part.hits
-        self.products += part.products
-        self.changes_squared += part.changes_squared
-        for index, (rows, positive) in part.bins.items():
-            _count(self.bins, index, rows, positive)
-        for pair, (rows, positive) in part.joint.items():
-            _count(self.joint, pair, rows, positive)
-        if part.other is not None:
-            if self.other is None:
-                self.other = _Sums()
-            self.other.merge(part.other)
-
-
-def _count(bins: dict[Any, tuple[int, float]], index: Any, rows: int, positive: float) -> None:
-    before = bins.get(index, (0, 0.0))
-    bins[index] = before[0] + rows, before[1] + positive
 
 
 class _SumsCombiner(beam.CombineFn):  # type: ignore[misc]
@@ -122,15 +34,14 @@ class _SumsCombiner(beam.CombineFn):  # type: ignore[misc]
     ) -> None:
         self._key, self._prediction_key, self._baseline = key, prediction_key, baseline
 
-    def create_accumulator(self) -> _Sums:
-        return _Sums()
+    def create_accumulator(self) -> Sums:
+        return Sums()
 
-    def add_input(self, accumulator: _Sums, element: metric_types.StandardMetricInputs) -> _Sums:
+    def add_input(self, accumulator: Sums, element: metric_types.StandardMetricInputs) -> Sums:
         label = float(_single(element.labels, self._key.model_name))
         prediction = self._prediction(element, self._key.model_name)
         if self._baseline is None:
-            _, inside = accumulator.add(label, prediction)
-            _count(accumulator.bins, int(inside * _BINS), 1, label)
+            accumulator.add_row(label, prediction)
         else:
             accumulator.add_pair(label, prediction, self._prediction(element, self._baseline))
         return accumulator
@@ -138,13 +49,13 @@ class _SumsCombiner(beam.CombineFn):  # type: ignore[misc]
     def _prediction(self, element: metric_types.StandardMetricInputs, model: str) -> float:
         return float(_single(element.predictions, model, self._prediction_key))
 
-    def merge_accumulators(self, accumulators: Iterable[_Sums]) -> _Sums:
-        total = _Sums()
+    def merge_accumulators(self, accumulators: Iterable[Sums]) -> Sums:
+        total = Sums()
         for part in accumulators:
             total.merge(part)
         return total
 
-    def extract_output(self, accumulator: _Sums) -> dict[metric_types.MetricKey, _Sums]:
+    def extract_output(self, accumulator: Sums) -> dict[metric_types.MetricKey, Sums]:
         return {self._key: accumulator}
 
 
@@ -156,7 +67,7 @@ def _single(value: Any, *keys: str) -> Any:
     return value.item()
 
 
-def _auc(sums: _Sums) -> float:
+def _auc(sums: Sums) -> float:
     """Chance that a positive row is predicted higher than a negative one; equal bins count half.
 
     That is the area under the ROC curve by trapezoids. NaN where one class is absent.
@@ -171,7 +82,7 @@ def _auc(sums: _Sums) -> float:
 
 
 def _computed(
-    value: Callable[[_Sums], Any], kind: type = metric_types.MetricKey
+    value: Callable[[Sums], Any], kind: type = metric_types.MetricKey
 ) -> Callable[..., metric_types.MetricComputations]:
     """Computations of something that follows from the sums."""
 
@@ -194,7 +105,7 @@ def _computed(
         baselines = [spec.name for spec in specs if spec.is_baseline and spec.name != model_name]
         combiner = _SumsCombiner(sums, specs[0].prediction_key, (baselines or [None])[0])
 
-        def result(metrics: Mapping[metric_types.MetricKey, _Sums]) -> dict[Any, Any]:
+        def result(metrics: Mapping[metric_types.MetricKey, Sums]) -> dict[Any, Any]:
             return {key: value(metrics[sums])}
 
         return [
@@ -207,7 +118,7 @@ def _computed(
 
 def _metric(
     name: str,
-    value: Callable[[_Sums], Any],
+    value: Callable[[Sums], Any],
     text: str,
     kind: type = metric_types.MetricKey,
 ) -> type[metric_types.Metric]:
@@ -222,7 +133,7 @@ def _metric(
     return Shared
 
 
-def _mean(part: str) -> Callable[[_Sums], float]:
+def _mean(part: str) -> Callable[[Sums], float]:
     return lambda sums: getattr(sums, part) / sums.rows if sums.rows else math.nan
 
 
@@ -238,28 +149,28 @@ PredictionMean = _metric(
 )
 
 
-def _ratio(sums: _Sums) -> float:
+def _ratio(sums: Sums) -> float:
     return sums.predictions / sums.labels if sums.labels else math.nan
 
 
-def _ratio_error(sums: _Sums) -> float:
+def _ratio_error(sums: Sums) -> float:
     return intervals.error_of_ratio(
         sums.predictions, sums.squares, sums.hits, sums.labels, sums.rows
     )
 
 
-def _auc_change_error(sums: _Sums) -> float:
+def _auc_change_error(sums: Sums) -> float:
     return intervals.error_of_auc_change(sums.joint) if sums.other else math.nan
 
 
-def _loss_change_error(sums: _Sums) -> float:
+def _loss_change_error(sums: Sums) -> float:
     if sums.other is None:
         return math.nan
     change = sums.losses - sums.other.losses
     return intervals.error_of_mean(change, sums.changes_squared, sums.rows)
 
 
-def _calibration_change_error(sums: _Sums) -> float:
+def _calibration_change_error(sums: Sums) -> float:
     other = sums.other
     if other is None:
         return math.nan
@@ -273,14 +184,14 @@ def _calibration_change_error(sums: _Sums) -> float:
     )
 
 
-def _curve(sums: _Sums) -> metrics_for_slice_pb2.CalibrationHistogramBuckets:
+def _curve(sums: Sums) -> metrics_for_slice_pb2.CalibrationHistogramBuckets:
     """Bins of equal width; a prediction counts as the middle of its fine bin (of 1e-4)."""
     rows, labels, predictions = ([0.0] * _CURVE_BINS for _ in range(3))
     for fine, (count, positive) in sums.bins.items():
-        index = fine * _CURVE_BINS // _BINS
+        index = fine * _CURVE_BINS // BINS
         rows[index] += count
         labels[index] += positive
-        predictions[index] += count * (fine + 0.5) / _BINS
+        predictions[index] += count * (fine + 0.5) / BINS
     buckets = metrics_for_slice_pb2.CalibrationHistogramBuckets()
     for index in range(_CURVE_BINS):
         if rows[index]:

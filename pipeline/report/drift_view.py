@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.drift import words
-from pipeline.report import charts
+from pipeline.report.charts import histogram, lines
 from pipeline.report.formats import Bin, Comparison, Drift, Feature, Past
 from pipeline.report.text import listed, many, times
 
@@ -33,7 +33,7 @@ class FeatureView:
 
     told: Feature
     anchor: str
-    chart: charts.Histogram | None
+    chart: histogram.Histogram | None
     opened: bool
     bins: list[Bin]
     bins_left_out: int
@@ -65,7 +65,7 @@ def comparison(drift: Drift | None, kind: str) -> ComparisonView | None:
             FeatureView(
                 feature,
                 f"{kind}-{index + 1}",
-                charts.histogram(feature) if charted else None,
+                histogram.histogram(feature) if charted else None,
                 opened=feature.alarms and index < _OPEN,
                 bins=listed_bins if charted else [],
                 bins_left_out=left_out,
@@ -102,7 +102,7 @@ class FeatureHistory:
 
     feature: str
     values: list[float | None]
-    spark: charts.Lines
+    spark: lines.Lines
 
     @property
     def newest(self) -> float | None:
@@ -121,7 +121,7 @@ class HistoryView:
 
     spans: list[Past]
     spans_left_out: int
-    rate: charts.Lines | None
+    rate: lines.Lines | None
     features: list[FeatureHistory]
     left_out: int
     shown: int = 12
@@ -142,7 +142,7 @@ def history(drift: Drift | None) -> HistoryView | None:
     return HistoryView(
         spans,
         len(drift.history) - len(spans),
-        charts.label_rate(spans),
-        [FeatureHistory(n, v, charts.sparkline(v)) for n, v in found[:MAX_HISTORY]],
+        lines.label_rate(spans),
+        [FeatureHistory(n, v, lines.sparkline(v)) for n, v in found[:MAX_HISTORY]],
         max(0, len(found) - MAX_HISTORY),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.evaluation import CANDIDATE, CHAMPION, OVERALL
-from pipeline.report import charts
+from pipeline.report.charts import model as charts
 from pipeline.report.evidence import Evidence
 from pipeline.report.formats import Change, Check, Evaluation
 

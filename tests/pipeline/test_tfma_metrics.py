@@ -123,17 +123,18 @@ def test_standard_errors_are_those_of_the_rows_and_the_curve_holds_them_all(
 
 
 def test_a_change_is_paired_row_by_row_and_parts_may_be_merged(rows: pd.DataFrame) -> None:
-    from pipeline.components import metrics
+    from pipeline import intervals
+    from pipeline.components import metric_sums, metrics
 
     random = np.random.default_rng(3)
     label = rows["label"].to_numpy(float)
     one = rows["probability"].to_numpy(float)
     other = np.clip(one + random.normal(size=len(one)) * 0.05, 0.001, 0.999)
-    whole, *parts = (metrics._Sums() for _ in range(4))
+    whole, *parts = (metric_sums.Sums() for _ in range(4))
     for index, values in enumerate(zip(label, one, other, strict=True)):
         whole.add_pair(*values)
         parts[index % 3].add_pair(*values)
-    merged = metrics._Sums()
+    merged = metric_sums.Sums()
     for part in parts:
         merged.merge(part)
 
@@ -149,4 +150,4 @@ def test_a_change_is_paired_row_by_row_and_parts_may_be_merged(rows: pd.DataFram
             metrics._calibration_change_error(whole)
         )
     # Far smaller than that of either model: what both find hard cancels out.
-    assert metrics._auc_change_error(whole) < metrics.intervals.error_of_auc(whole.bins) / 2
+    assert metrics._auc_change_error(whole) < intervals.error_of_auc(whole.bins) / 2

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.report import charts, text
+from pipeline.report import text
+from pipeline.report.charts import axis, histogram, lines, model
 from pipeline.report.formats import Bin, Change, CurveBin, Feature, Past, WorstBin
 
 counts = st.floats(0, 1e9)
@@ -17,7 +18,7 @@ counts = st.floats(0, 1e9)
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(2, 6))
 def test_ticks_are_round_and_cover_the_range(low: float, span: float, count: int) -> None:
     high = low + span
-    ticks = charts.nice_ticks(low, high, count)
+    ticks = axis.nice_ticks(low, high, count)
     step = ticks[1] - ticks[0]
     assert ticks[0] <= low + 1e-6 * step and ticks[-1] >= high - 1e-6 * step
     assert 2 <= len(ticks) <= count + 3
@@ -34,11 +35,11 @@ def test_folding_loses_no_row_and_keeps_the_worst_bin(
         for index, (one, other) in enumerate(rows)
     ]
     name = str(worst % len(bins))
-    kept, folded = charts.by_frequency(bins, name)
-    assert len(kept) <= charts.MAX_ROWS
+    kept, folded = histogram.by_frequency(bins, name)
+    assert len(kept) <= histogram.MAX_ROWS
     assert len(kept) - bool(folded) + folded == len(bins)
-    columns = charts.by_value(bins, name)
-    assert len(columns) <= charts.MAX_COLUMNS
+    columns = histogram.by_value(bins, name)
+    assert len(columns) <= histogram.MAX_COLUMNS
     firsts = [int(b.label.split(" ")[0]) for b in columns if b.label != name]
     assert firsts == sorted(firsts)
     for drawn in (kept, columns):
@@ -56,7 +57,7 @@ def feature(kind: str, bins: list[tuple[str, float, float]], worst: int = 0) -> 
 
 
 def test_categories_are_rows_by_frequency_with_what_stands_for_several_last() -> None:
-    chart = charts.histogram(
+    chart = histogram.histogram(
         feature("categorical", [("missing", 50, 0), ("a", 10, 10), ("b", 40, 90)], worst=2)
     )
     assert chart is not None and not chart.upright
@@ -70,7 +71,7 @@ def test_categories_are_rows_by_frequency_with_what_stands_for_several_last() ->
 
 
 def test_numbers_are_columns_in_their_own_order() -> None:
-    chart = charts.histogram(feature("numeric", [("0 – 1", 1, 3), ("1 – 2", 3, 1)]))
+    chart = histogram.histogram(feature("numeric", [("0 – 1", 1, 3), ("1 – 2", 3, 1)]))
     assert chart is not None and chart.upright
     assert [pair.label for pair in chart.pairs] == ["0 – 1", "1 – 2"]
     assert chart.pairs[0].current == chart.pairs[1].reference == 3 * chart.pairs[0].reference
@@ -79,20 +80,20 @@ def test_numbers_are_columns_in_their_own_order() -> None:
 
 
 def test_a_side_without_rows_draws_nothing() -> None:
-    assert charts.histogram(feature("numeric", [("0", 0, 5)])) is None
-    assert charts.histogram(feature("categorical", [("0", 5, 0)])) is None
+    assert histogram.histogram(feature("numeric", [("0", 0, 5)])) is None
+    assert histogram.histogram(feature("categorical", [("0", 5, 0)])) is None
 
 
 def test_a_change_beyond_the_chart_is_cut_and_said_to_be() -> None:
     near, far = Change(value=0.001, low=-0.02, high=0.03), Change(value=-0.09, low=-0.1, high=-0.08)
-    forest = charts.forest([("AUC", near, 0.005), ("Log loss", far, 0.005)])
+    forest = model.forest([("AUC", near, 0.005), ("Log loss", far, 0.005)])
     assert forest is not None
     first, second = forest.ranges
     assert first.low_cut and first.high_cut and first.beyond == ""
     assert forest.zero < first.x < forest.bar
     assert second.beyond == "low" and second.value == "−0.0900"
     assert all(0 <= end <= 100 for item in forest.ranges for end in (item.low, item.high, item.x))
-    assert charts.forest([]) is None
+    assert model.forest([]) is None
 
 
 @given(st.lists(st.tuples(st.integers(1, 500), st.floats(0, 1), st.floats(0, 1)), min_size=1))
@@ -109,7 +110,7 @@ def test_groups_of_the_calibration_curve_hold_every_row_once(
         )
         for index, (rows, prediction, share) in enumerate(bins)
     ]
-    groups = charts.reliability(curve)
+    groups = model.reliability(curve)
     assert sum(group.rows for group in groups) == sum(b.rows for b in curve)
     assert len(groups) <= 11
     for group in groups:
@@ -122,14 +123,14 @@ def test_the_label_rate_has_an_interval_that_narrows_with_rows() -> None:
         Past(span="2", rows=10_000, label_rate=0.5),
         Past(span="3", rows=10_000, label_rate=None),
     ]
-    lines = charts.label_rate(history)
-    assert lines is not None and len(lines.dots) == 2
-    few, many = lines.dots
+    drawn = lines.label_rate(history)
+    assert drawn is not None and len(drawn.dots) == 2
+    few, many = drawn.dots
     assert few.low is not None and few.high is not None
     assert many.low is not None and many.high is not None
     # Larger shares are higher up, so smaller y.
     assert few.low > many.low > many.y > many.high > few.high
-    assert charts.label_rate(history[:1]) is None
+    assert lines.label_rate(history[:1]) is None
 
 
 # --- text and numbers --------------------------------------------------------------------
