@@ -16,7 +16,7 @@ E2E := $(wildcard tests/e2e)
 .PHONY: help report-check env run test unit lint format conformance bench lock clean distclean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: env ## raw spans to a pushed model; ARGS="--span 2019-12"
 	@$(BIN)/headrace run $(ARGS)

@@ -124,7 +124,7 @@ def _curve(result: Any) -> list[dict[str, float]]:
                     "predictions": bucket["totalWeightedRefinedPrediction"],
                     "labels": bucket["totalWeightedLabel"],
                 }
-                for bucket in plot["calibrationHistogramBuckets"]["buckets"]
+                for bucket in plot["calibrationHistogramBuckets"].get("buckets", [])
             ]
     return []
 
