@@ -128,7 +128,7 @@ def show(result: RunResult, console: Console, config_file: str) -> None:
     for finding in result.gates.get("data", {}).get("findings", []):
         if finding["policy"] != "block":
             console.print(_warning(finding), style="yellow", markup=False, highlight=False)
-    if result.gates.get("data", {}).get("retrain"):
+    if result.gates.get("data", {}).get("retrain") and result.status != "pushed":
         console.print("what serves was made from other data: push a model made from newer spans")
     written = result.gates.get("schema", {}).get("written")
     if written:
