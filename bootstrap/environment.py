@@ -34,6 +34,12 @@ FEW = 20
 
 PACKAGES = ("bootstrap/requirements.lock", "setup.py")
 
+#: What the targets of the Dockerfile install, and the extras of setup.py that it is.
+IMAGE_LOCKS = {
+    "bootstrap/pipeline.lock": ("pipeline", "vertex"),
+    "bootstrap/server.lock": ("server",),
+}
+
 
 def digest(root: Path, patterns: tuple[str, ...]) -> str:
     """One hash over names and contents of the files that match."""
@@ -243,19 +249,29 @@ class Uv:
         )  # fmt: skip
 
     def compile_lock(self) -> None:
-        """Resolves setup.py for Python 3.11 to 3.13 and every platform at once, with hashes."""
+        """Resolves setup.py for Python 3.11 to 3.13 and every platform at once, with hashes.
+
+        The images' locks are parts of the whole: the whole is their constraint.
+        """
+        whole = "bootstrap/requirements.lock"
+        self._compile(whole, "--all-extras")
+        for name, extras in IMAGE_LOCKS.items():
+            chosen = [f"--extra={extra}" for extra in extras]
+            self._compile(name, *chosen, "--no-annotate", "--constraints", whole)
+        shutil.rmtree(self.root / "headrace.egg-info", ignore_errors=True)
+
+    def _compile(self, output: str, *words: str) -> None:
         self.console.run(
             self._command(
-                "compile", "setup.py", "--all-extras", "--universal", "--python-version", "3.11",
+                "compile", "setup.py", *words, "--universal", "--python-version", "3.11",
                 "--generate-hashes", "--no-emit-index-url", "--no-emit-find-links", "--quiet",
                 "--python", self.base, "--custom-compile-command", "make lock",
-                "--output-file", "bootstrap/requirements.lock",
+                "--output-file", output,
             ),
-            "resolving the lock",
+            f"resolving {output}",
             self.env,
             cwd=self.root,
         )  # fmt: skip
-        shutil.rmtree(self.root / "headrace.egg-info", ignore_errors=True)
 
 
 def lock(root: Path) -> None:
@@ -265,7 +281,7 @@ def lock(root: Path) -> None:
         pip = index.find_pip(base, sys.version_info[:3], console)
         uv = Uv(root, pip, base, console)
         uv.install()
-        with console.phase("resolving bootstrap/requirements.lock"):
+        with console.phase("resolving the locks"):
             uv.compile_lock()
 
 
