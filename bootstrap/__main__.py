@@ -1,4 +1,4 @@
-"""`python -m bootstrap [make|check|lock]`: make the environment, ask if it is right, re-lock."""
+"""`python -m bootstrap [make|check|lock|tool]`: the environment, is it right, its lock, a tool."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ def main(arguments: list[str]) -> int:
             environment.make(ROOT)
         elif command == "lock":
             environment.lock(ROOT)
+        elif command == "tool":
+            return environment.tool(ROOT, arguments[1:])
         else:
-            raise Failure(f"unknown command {command!r}; it is one of make, check, lock")
+            raise Failure(f"unknown command {command!r}; it is one of make, check, lock, tool")
     except Failure as failure:
         print(f"headrace: {failure}", file=sys.stderr)
         return 1

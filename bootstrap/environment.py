@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -260,6 +261,11 @@ class Uv:
             self._compile(name, *chosen, "--no-annotate", "--constraints", whole)
         shutil.rmtree(self.root / "headrace.egg-info", ignore_errors=True)
 
+    def tool(self, words: list[str]) -> int:
+        """Runs a package's program in an environment of its own; returns its exit code."""
+        command = [str(self.folder / "bin" / "uv"), "tool", "run", "--quiet", "--from", *words]
+        return subprocess.run(command, env={**os.environ, **self.env}, check=False).returncode
+
     def _compile(self, output: str, *words: str) -> None:
         self.console.run(
             self._command(
@@ -283,6 +289,20 @@ def lock(root: Path) -> None:
         uv.install()
         with console.phase("resolving the locks"):
             uv.compile_lock()
+
+
+def tool(root: Path, words: list[str]) -> int:
+    """Runs a tool from the package index that neither the project nor its tests import.
+
+    Args:
+        root: the project.
+        words: `PACKAGE==VERSION PROGRAM ARGUMENT…`.
+    """
+    base = _use_base_python(root)
+    with exclusive(root) as console:
+        uv = Uv(root, index.find_pip(base, sys.version_info[:3], console), base, console)
+        uv.install()
+    return uv.tool(words)
 
 
 @contextmanager

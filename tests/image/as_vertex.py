@@ -62,8 +62,12 @@ def run(spec: dict[str, Any], task: str, inputs: dict[str, Any], output: Path) -
     }
     arguments = [json.dumps(executor_input) if a == "{{$}}" else a for a in container["args"]]
     subprocess.run([*container["command"], *arguments], check=True)
-    written: dict[str, Any] = json.loads(file.read_text())
-    return written["artifacts"]
+    written: dict[str, Any] = json.loads(file.read_text())["artifacts"]
+    for name, entry in written.items():  # the metadata store, not the component, knows the types
+        entry["artifacts"][0]["type"] = component["outputDefinitions"]["artifacts"][name][
+            "artifactType"
+        ]
+    return written
 
 
 def main() -> None:
