@@ -27,11 +27,16 @@ class CsvOptions(Section):
             into known columns.
         encoding: `utf-8` (with or without a byte-order mark), `latin-1` or `utf-16`.
         null_values: texts that mean "missing"; the empty field always does.
+        decimal: what stands before a number's fraction, `.` or `,`.
     """
 
     delimiter: str = Field(default="auto", pattern=r"^(auto|[^\n\r\"])$")
     encoding: Literal["utf-8", "latin-1", "utf-16"] = "utf-8"
     null_values: tuple[str, ...] = ()
+    decimal: Literal[".", ","] = "."
+
+
+TimeFormat = Annotated[str, Field(pattern=r"^(milliseconds|microseconds|nanoseconds|.*%[a-zA-Z].*)$")]
 
 
 class DataConfig(Section):
@@ -45,6 +50,9 @@ class DataConfig(Section):
         rename: column name in the files → name used here. A file may have either.
         optional_columns: columns that a file may lack; they count as missing there.
         time_column: a timestamp feature; rows outside their span's period are quarantined.
+        time_formats: timestamp feature → how its column is written, where it is neither a moment,
+            ISO text nor seconds since 1970: `milliseconds`, `microseconds` or `nanoseconds` since
+            then, or a strptime format such as `%d/%m/%Y %H:%M`.
         schema_file: the reviewed schema; inferred and written by the first run if absent.
     """
 
@@ -53,6 +61,7 @@ class DataConfig(Section):
     rename: dict[str, str] = {}
     optional_columns: tuple[str, ...] = ()
     time_column: str | None = None
+    time_formats: dict[str, TimeFormat] = {}
     schema_file: str = "schema/schema.pbtxt"
     csv: CsvOptions = CsvOptions()
 

@@ -52,7 +52,7 @@ def _of_features(sections: Mapping[str, Any], features: Features) -> Iterator[Fa
         yield Fault("features", "", "names no column that the model could use", "Add one.")
     yield from _elapsed(features)
     if data:
-        yield from _time_column(data, features)
+        yield from _times(data, features)
         yield from _optional(data, {*raw_columns(features), *(label.leaks if label else ())})
     if label:
         yield from _label(label, features)
@@ -113,9 +113,11 @@ def _elapsed(features: Features) -> Iterator[Fault]:
             yield from _must_be_timestamp(f"features.{name}.end", feature.end, features)
 
 
-def _time_column(data: DataConfig, features: Features) -> Iterator[Fault]:
+def _times(data: DataConfig, features: Features) -> Iterator[Fault]:
     if data.time_column:
         yield from _must_be_timestamp("data.time_column", data.time_column, features)
+    for name in data.time_formats:
+        yield from _must_be_timestamp(f"data.time_formats.{name}", name, features)
 
 
 def _label(label: LabelConfig, features: Features) -> Iterator[Fault]:

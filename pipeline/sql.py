@@ -36,6 +36,19 @@ def text(value: str) -> str:
 
 
 @functools.cache
+def _keywords() -> frozenset[str]:
+    rows = _parser().execute(
+        "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category = 'reserved'"
+    )
+    return frozenset(word for (word,) in rows.fetchall())
+
+
+def is_keyword(name: str) -> bool:
+    """Whether a column of that name must stand in quotes."""
+    return name.lower() in _keywords()
+
+
+@functools.cache
 def _parser() -> duckdb.DuckDBPyConnection:
     return connect()  # opening one takes as long as all of a configuration's other checks
 
@@ -56,7 +69,18 @@ def syntax_problem(expression: str) -> str | None:
 ColumnType = RawType | Literal["timestamp"]
 
 
-def typed(column: str, kind: ColumnType, source: str) -> str:
+#: What one second is in the units that `data.time_formats` may name.
+_PER_SECOND = {"milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
+
+
+def typed(
+    column: str,
+    kind: ColumnType,
+    source: str,
+    *,
+    time_format: str | None = None,
+    decimal: str = ".",
+) -> str:
     """The column in its canonical type, NULL where missing or impossible to convert.
 
     Args:
@@ -65,6 +89,8 @@ def typed(column: str, kind: ColumnType, source: str) -> str:
             seconds since 1970; a number is taken to be that already, a text with an offset is
             counted in UTC) or `string` (VARCHAR, the empty text is missing).
         source: DuckDB's type of the column in the file.
+        time_format: how a timestamp is written, as in `data.time_formats`.
+        decimal: what stands before the fraction of a number that is text.
     """
     name = quote(column)
     if source == '"NULL"':
@@ -79,9 +105,16 @@ def typed(column: str, kind: ColumnType, source: str) -> str:
         return f"TRY_CAST(floor(epoch({name})) AS BIGINT)"
     if source == "BOOLEAN":
         return f"CAST({name} AS {_SQL_TYPES[kind]})"
+    if time_format and "%" in time_format:
+        moment = f"try_strptime(CAST({name} AS VARCHAR), {text(time_format)})"
+        return f"TRY_CAST(floor(epoch({moment})) AS BIGINT)"
+    if source == "VARCHAR" and decimal != ".":
+        name = f"replace({name}, {text(decimal)}, '.')"
     double = f"TRY_CAST({name} AS DOUBLE)"
     if kind == "float":
         return f"CASE WHEN NOT isnan({double}) THEN {double} END"
+    if time_format:
+        return f"TRY_CAST(floor({double} / {_PER_SECOND[time_format]}) AS BIGINT)"
     if source in _INTEGERS:
         return f"CAST({name} AS BIGINT)"
     # A BIGINT cast rounds 1.5 to 2; only whole numbers are integers.

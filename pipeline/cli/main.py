@@ -20,6 +20,7 @@ from pipeline.errors import HeadraceError
 
 #: Command → where it lives, and the line that `--help` shows.
 _COMMANDS = {
+    "init": ("pipeline.cli.init", "Look at data, write a configuration and a schema for it."),
     "run": ("pipeline.cli.run", "Run the pipeline once: data in, a blessed model pushed."),
     "runs": ("pipeline.cli.history", "List the runs and what came of them."),
     "report": ("pipeline.cli.report", "Show the page of a run: data, drift, model, push."),

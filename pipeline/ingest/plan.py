@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 
 from models.config import Features, Section, Timestamp, raw_columns
+from pipeline import sql
 from pipeline.config import Config, CsvOptions, LabelConfig
 from pipeline.spans import Window
 from pipeline.sql import ColumnType
@@ -23,6 +24,7 @@ class IngestPlan(Section):
     rename: dict[str, str]
     optional_columns: tuple[str, ...]
     time_column: str | None
+    time_formats: dict[str, str]
     csv: CsvOptions
     holdout: float
     sample_rows: int
@@ -37,6 +39,7 @@ class IngestPlan(Section):
             rename=config.data.rename,
             optional_columns=config.data.optional_columns,
             time_column=config.data.time_column,
+            time_formats=config.data.time_formats,
             csv=config.data.csv,
             holdout=config.window.holdout,
             sample_rows=config.drift.sample_rows,
@@ -49,6 +52,16 @@ class IngestPlan(Section):
             if isinstance(feature, Timestamp):
                 columns[name] = "timestamp"
         return columns | dict(self.label.leaks)
+
+    def typed(self, column: str, source: str) -> str:
+        """SQL of a column in its canonical type; `source` is its type in the file."""
+        return sql.typed(
+            column,
+            self.columns()[column],
+            source,
+            time_format=self.time_formats.get(column),
+            decimal=self.csv.decimal,
+        )
 
     def expressions(self) -> dict[str, str]:
         """Every SQL expression of the configuration by its key."""

@@ -93,7 +93,7 @@ def open_source(
             if not file.read(1):
                 raise DataError(f"{path}: is empty (0 bytes). Copy it again, or remove it.")
         if kind_of(path) == "parquet":
-            scan, names = _parquet_scan(path, local)
+            scan, names = parquet_scan(path, local)
         else:
             scan, names = _csv_scan(path, local, plan)
     except PermissionError as error:
@@ -108,7 +108,7 @@ def open_source(
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
 
     renamed = [plan.rename.get(name, name) for name in names]
-    _refuse_duplicates(path, renamed)
+    refuse_duplicates(path, renamed)
     extra = [name for name, new in zip(names, renamed, strict=True) if new not in plan.known()]
     _require(path, set(renamed), plan)
     selected = ", ".join(
@@ -162,7 +162,12 @@ def _require(path: str, names: set[str], plan: IngestPlan) -> None:
     )
 
 
-def _refuse_duplicates(path: str, names: list[str]) -> None:
+def refuse_duplicates(path: str, names: list[str]) -> None:
+    """Sees that no name stands twice.
+
+    Raises:
+        DataError: one does.
+    """
     # SQL does not tell capitals from small letters.
     counts = Counter(name.lower() for name in names)
     twice = [name for name in names if counts[name.lower()] > 1]
@@ -178,7 +183,7 @@ def _scanned(local: str) -> str:
     return sql.text(re.sub(r"([*?\[])", r"[\1]", local))
 
 
-def _parquet_scan(path: str, local: str) -> tuple[str, list[str]]:
+def parquet_scan(path: str, local: str) -> tuple[str, list[str]]:
     """The scan of a Parquet file, and its column names as they stand in the file."""
     try:
         # DuckDB would call the second of two equal names `name_1`.
@@ -190,22 +195,29 @@ def _parquet_scan(path: str, local: str) -> tuple[str, list[str]]:
 
 def _csv_scan(path: str, local: str, plan: IngestPlan) -> tuple[str, list[str]]:
     """The scan of a CSV file with every column as text, and its column names."""
-    options = plan.csv
-    header = _header_line(path, local, options)
-    delimiter, names = _split_header(path, header, plan)
+    delimiter, names = _split_header(path, header_line(path, local, plan.csv), plan)
+    return csv_scan(local, names, delimiter, plan.csv), names
+
+
+def csv_scan(local: str, names: list[str], delimiter: str, options: CsvOptions) -> str:
+    """SQL that reads a CSV file with every column as text; whatever is broken is an error."""
     columns = ", ".join(f"{sql.text(name)}: 'VARCHAR'" for name in names)
     nulls = ", ".join(sql.text(value) for value in ("", *options.null_values))
     encoding = "" if options.encoding == "utf-8" else f", encoding={sql.text(options.encoding)}"
-    scan = (
+    return (
         f"read_csv({_scanned(local)}, auto_detect=false, header=true, strict_mode=true, "
         f"delim={sql.text(delimiter)}, quote='\"', escape='\"', nullstr=[{nulls}], "
         f"columns={{{columns}}}{encoding})"
     )
-    return scan, names
 
 
-def _header_line(path: str, local: str, options: CsvOptions) -> str:
-    start = next(_blocks(path, local), b"")
+def header_line(path: str, local: str, options: CsvOptions) -> str:
+    """The first line of a CSV file, or more than that where the encoding hides its end.
+
+    Raises:
+        DataError: the file is empty, or not in its encoding.
+    """
+    start = next(blocks(path, local), b"")
     if not start:
         raise DataError(f"{path}: is empty. Copy it again, or remove it.")
     encoding = "utf-8-sig" if options.encoding == "utf-8" else options.encoding
@@ -226,7 +238,7 @@ def verify(path: str, local: str) -> None:
         DataError: it is cut off or damaged.
     """
     if _codec(local):
-        for _ in _blocks(path, local):
+        for _ in blocks(path, local):
             pass
 
 
@@ -234,7 +246,7 @@ def _codec(local: str) -> str | None:
     return {".gz": "gzip", ".zst": "zstd"}.get(os.path.splitext(local.lower())[1])
 
 
-def _blocks(path: str, local: str) -> Iterator[bytes]:
+def blocks(path: str, local: str) -> Iterator[bytes]:
     """The file's content, decompressed."""
     try:
         with pa.input_stream(local, compression=_codec(local)) as stream:
@@ -254,10 +266,9 @@ def _split_header(path: str, header: str, plan: IngestPlan) -> tuple[str, list[s
     hits = -1
     for delimiter in candidates:
         try:
-            names = next(csv.reader(io.StringIO(header, newline=""), delimiter=delimiter), [])
+            names = header_names(header, delimiter)
         except csv.Error as error:
             raise DataError(f"{path}, line 1: is no CSV header ({error}).") from error
-        names = [name.strip() for name in names]
         count = len(known & set(names))
         if count > hits:
             best, hits = (delimiter, names), count
@@ -270,4 +281,10 @@ def _split_header(path: str, header: str, plan: IngestPlan) -> tuple[str, list[s
             f"when split by {delimiter!r}.{hint} The first line must hold the column names "
             "(see [data.rename] for other names)."
         )
-    return delimiter, [name or f"unnamed_{i}" for i, name in enumerate(names)]
+    return delimiter, names
+
+
+def header_names(header: str, delimiter: str) -> list[str]:
+    """The column names in a header; a column without a name gets one."""
+    names = next(csv.reader(io.StringIO(header, newline=""), delimiter=delimiter), [])
+    return [name.strip() or f"unnamed_{index}" for index, name in enumerate(names)]

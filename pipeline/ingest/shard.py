@@ -15,6 +15,7 @@ from pipeline import sql
 from pipeline.errors import ConfigError, Fault, HeadraceError, shorten
 from pipeline.ingest import reader, sample
 from pipeline.ingest.encode import ARROW_TYPES, ExampleWriter, to_lists
+from pipeline.ingest.label_check import refuse_other_labels
 from pipeline.ingest.plan import IngestPlan, Shard, ShardReport
 from pipeline.spans import Window
 
@@ -40,7 +41,8 @@ def ingest(shard: Shard, plan: IngestPlan, output: str) -> ShardReport:
         with sql.connect() as connection, reader.localized(shard.path) as local:
             types, report.new_columns = reader.open_source(connection, shard.path, local, plan)
             reader.verify(shard.path, local)
-            _judge(connection, types, shard, plan)
+            judge(connection, types, shard, plan)
+            refuse_other_labels(connection, shard.path, plan.label.expression)
             for batch in _batches(connection, shard, plan):
                 _write(batch, shard, plan, output, writers, samplers, report)
         for writer in writers.values():
@@ -61,18 +63,27 @@ def split_file(output: str, split: str, shard: Shard) -> str:
     return os.path.join(output, f"Split-{split}", name)
 
 
-def _judge(
+def judge(
     connection: duckdb.DuckDBPyConnection, types: dict[str, str], shard: Shard, plan: IngestPlan
 ) -> None:
     """Creates the view `judged`: typed columns, `__label`, `__reason`, `__eval`, `__row`.
 
     In between stands `typed`, which the label expression and the rules see.
+
+    Args:
+        connection: has the file's rows as `source`.
+        types: of the columns of `source`, as DuckDB calls them.
+        shard: the file and its span.
+        plan: what columns mean and which rows are refused.
+
+    Raises:
+        ConfigError: an expression does not fit the columns.
     """
     columns = plan.columns()
     exprs, broken = [], {}
     for name, kind in columns.items():
         source = types.get(name, '"NULL"')
-        expr = sql.typed(name, kind, source)
+        expr = plan.typed(name, source)
         exprs.append(f"{expr} AS {sql.quote(name)}")
         if name in types:
             broken[f"type: {name} is not {kind}"] = (
@@ -245,15 +256,17 @@ def sampled(shard: Shard, plan: IngestPlan) -> pa.Table | None:
 
 
 def check(shard: Shard, plan: IngestPlan) -> None:
-    """Opens a shard and binds every expression to its columns, without reading its rows.
+    """Opens a shard and binds every expression to its columns; reads a few rows' labels.
 
     Raises:
-        DataError: the file is unreadable, of another dialect, or lacks a column.
+        DataError: the file is unreadable, of another dialect, lacks a column, or its label is no
+            yes-or-no question.
         ConfigError: the label expression or a rule does not fit the columns.
     """
     with sql.connect() as connection, reader.localized(shard.path) as local:
         types, _ = reader.open_source(connection, shard.path, local, plan)
-        _judge(connection, types, shard, plan)
+        judge(connection, types, shard, plan)
+        refuse_other_labels(connection, shard.path, plan.label.expression)
 
 
 def time_cutoff(window: Window, plan: IngestPlan) -> int | None:
@@ -271,7 +284,7 @@ def time_cutoff(window: Window, plan: IngestPlan) -> int | None:
                 with reader.localized(path) as local:
                     types, _ = reader.open_source(connection, path, local, plan)
                     source = types.get(plan.time_column, '"NULL"')
-                    moment = sql.typed(plan.time_column, "timestamp", source)
+                    moment = plan.typed(plan.time_column, source)
                     try:
                         connection.execute(f"INSERT INTO times SELECT {moment} FROM source")
                     except duckdb.Error as error:

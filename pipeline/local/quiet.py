@@ -45,6 +45,14 @@ def output_to(log: str) -> Iterator[TextIO]:
         terminal.close()
 
 
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """For commands that need one of these libraries for a moment, and have no log."""
+    os.environ.update({k: v for k, v in ENVIRONMENT.items() if k not in os.environ})
+    with output_to(os.devnull):
+        yield
+
+
 def trace(error: BaseException) -> None:
     """Writes an error's trace to the log, if the disk still takes it."""
     with contextlib.suppress(OSError):

@@ -1,0 +1,152 @@
+"""The first schema: inferred by TFDV from the sample, with room for what was not looked at."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from pipeline import schema_file, schema_infer, schema_text
+from pipeline.ingest.plan import IngestPlan
+from pipeline.starter.draft import down
+from pipeline.starter.judged import Judged
+from pipeline.starter.propose import Proposal
+from pipeline.sql import ColumnType
+
+_HEAD = """\
+# The data contract of '{name}', written by `headrace init` from {rows}.
+# Review it, then keep it under version control: from now on data is held to it, and what breaks it
+# trains nothing. `headrace schema diff` tells what new data would change, `headrace schema accept`
+# changes it.
+# The label and the columns that give it away are not in the SERVING environment: a request must
+# not hold them.
+
+"""
+#: Share of values outside a list that is let pass, at least, where new ones must be expected.
+_NEW_VALUES = 0.01
+#: Whole numbers with at most so many values have a range.
+_CODES = 50
+
+
+def text(proposal: Proposal) -> str:
+    """The schema file."""
+    schema, why = _schema(proposal)
+    rows = f"{proposal.rows:,} rows"
+    if proposal.total is None or proposal.slack:
+        rows = f"a sample of {rows}"
+    head = _HEAD.format(name=proposal.config.name, rows=rows)
+    return head + schema_text.write(schema, why=why)
+
+
+def _schema(proposal: Proposal) -> tuple[schema_pb2.Schema, dict[str, str]]:
+    config, judged = proposal.config, proposal.judged
+    kinds: dict[str, ColumnType] = dict(IngestPlan.of(config).columns())
+    kinds[config.label.name] = "int"
+    rows = judged.rows.append_column(config.label.name, pa.array(judged.label))
+    stats = schema_infer.statistics(rows, kinds)
+    schema = schema_file.curate(schema_infer.infer(stats), config)
+    order = {name: at for at, name in enumerate(kinds)}
+    features = sorted(schema.feature, key=lambda feature: order.get(feature.name, len(order)))
+    del schema.feature[:]
+    schema.feature.extend(features)
+    domains = {domain.name: domain for domain in schema.string_domain}
+    why = {}
+    for feature in schema.feature:
+        reasons = [_what(proposal, feature.name)]
+        reasons.append(_presence(feature, judged, rows, slack=proposal.slack))
+        if feature.domain:
+            wanted = proposal.decisions.get(feature.name)
+            if wanted is None or wanted.kind != "categorical":
+                del domains[feature.domain]
+                feature.ClearField("domain")
+            else:
+                reasons.append(_values(proposal, feature, domains[feature.domain]))
+        elif feature.name == config.label.name:
+            feature.int_domain.min, feature.int_domain.max = 0, 1
+            feature.int_domain.is_categorical = True
+        else:
+            reasons.append(_range(proposal, feature))
+        why[feature.name] = "\n".join(reason for reason in reasons if reason)
+    del schema.string_domain[:]
+    schema.string_domain.extend(domains[name] for name in sorted(domains))
+    return schema, why
+
+
+def _what(proposal: Proposal, name: str) -> str:
+    config = proposal.config
+    if name == config.label.name:
+        return f"The label: {' '.join(config.label.expression.split())}"
+    leak = next((leak for leak in proposal.leaks if leak.name == name), None)
+    if leak:
+        return f"Gives the label away ({leak.why}): absent when serving."
+    return ""
+
+
+def _presence(
+    feature: schema_pb2.Feature, judged: Judged, rows: pa.Table, *, slack: bool
+) -> str:
+    """How many rows must have a value: a tenth less than the span that has fewest."""
+    there = np.asarray(pc.is_valid(rows.column(feature.name))).astype(float)
+    if not len(there):
+        return ""
+    share = float(there.mean())
+    if share == 1.0:
+        if slack:
+            feature.presence.min_fraction = 0.99
+            return "Never missing in the sample; 1 in 100 is let pass."
+        return ""
+    files = [there[judged.file == index] for index in np.unique(judged.file)]
+    # Splits of a table without spans are judged apart, so they are looked at apart.
+    parts = [part for part in (*files, there[judged.held_out], there[~judged.held_out]) if len(part)]
+    lowest = min(float(part.mean()) for part in parts)
+    size = min(len(part) for part in parts)
+    least = lowest * 0.9 - 2 * math.sqrt(lowest * (1 - lowest) / size)
+    feature.ClearField("presence")
+    seen = f"Missing in {_percent(1 - share)} of the rows"
+    if len(files) > 1:
+        seen += f" (at most {_percent(1 - lowest)} of a file)"
+    if least < 0.05:
+        return f"{seen}: no share is asked for."
+    feature.presence.min_fraction = down(least)
+    return f"{seen}."
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}" if share >= 0.001 else "under 0.1%"
+
+
+def _values(
+    proposal: Proposal, feature: schema_pb2.Feature, domain: schema_pb2.StringDomain
+) -> str:
+    """A list of values is closed only if new ones are not to be expected."""
+    profile = proposal.profiles.get(feature.name)
+    unseen = profile.unseen if profile else 0.0
+    if proposal.slack or unseen > 0 or len(domain.value) > 20:
+        let = min(0.2, max(_NEW_VALUES, 5 * unseen))
+        feature.distribution_constraints.min_domain_mass = down(1 - let, 3)
+        return (
+            f"{len(domain.value)} values; others may come, so {let:.1%} of the rows may hold them."
+        )
+    return ""
+
+
+def _range(proposal: Proposal, feature: schema_pb2.Feature) -> str:
+    """Ranges that the data keep to for a reason, not by chance."""
+    decision = proposal.decisions.get(feature.name)
+    profile = decision.profile if decision else None
+    if decision is None or profile is None or not profile.quantiles:
+        return ""
+    if decision.kind == "categorical" and feature.type == schema_pb2.INT:
+        if profile.distinct <= _CODES and not profile.singletons and not proposal.slack:
+            feature.int_domain.min, feature.int_domain.max = int(profile.low), int(profile.high)
+            return f"{profile.distinct} codes, each in several rows: others are no codes."
+        return ""
+    if decision.kind == "numeric" and feature.type == schema_pb2.FLOAT:
+        # It comes close to nothing and never crosses it: an amount, a count, a length.
+        if profile.low >= 0 and profile.low <= 0.05 * profile.quantiles[3]:
+            feature.float_domain.min = 0.0
+            return "Never below 0."
+    return ""

@@ -1,0 +1,133 @@
+"""How well each column predicts the label all by itself, on rows it was not fitted on.
+
+A column that needs no company is rarely a good feature and often the answer in other words:
+written down when the outcome was known, or computed from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+#: Area under the ROC curve from which a column is taken for the answer in other words, and from
+#: which it is worth a look.
+SUSPECT, STRONG = 0.98, 0.9
+#: Rows looked at, and the fewest held-out rows of either class that a figure may rest on.
+_ROWS, _FEWEST = 60_000, 10
+_BINS = 64
+#: Weight of the mean in a bin's estimate, in rows: a bin of one row says little.
+_PRIOR = 5.0
+
+
+def scores(rows: pa.Table, label: np.ndarray, held_out: np.ndarray) -> dict[str, float]:
+    """AUC of each column alone.
+
+    Each column is cut into bins (quantiles of a number, values of anything else, one for
+    missing); a row's score is the smoothed label mean of its bin among the fitted rows.
+
+    Args:
+        rows: a column each.
+        label: 0 or 1, [rows].
+        held_out: true for the rows the figures are of, [rows].
+
+    Returns:
+        AUC by column; none at all where too few rows of a class are held out.
+    """
+    if len(label) > _ROWS:
+        kept = np.random.default_rng(0).permutation(len(label))[:_ROWS]
+        rows, label, held_out = rows.take(pa.array(kept)), label[kept], held_out[kept]
+    counts = [np.sum(label[mask] == value) for mask in (held_out, ~held_out) for value in (0, 1)]
+    if min(counts) < _FEWEST:
+        return {}
+    return {
+        name: auc(_score(_bins(rows.column(name)), label, ~held_out)[held_out], label[held_out])
+        for name in rows.column_names
+    }
+
+
+def auc(score: np.ndarray, label: np.ndarray) -> float:
+    """Area under the ROC curve by the rank sum (Mann–Whitney U), ties counted half."""
+    values, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
+    del values
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    positives = int(np.sum(label == 1))
+    negatives = len(label) - positives
+    above = float(np.sum(ranks[label == 1])) - positives * (positives + 1) / 2
+    return above / (positives * negatives)
+
+
+def _bins(column: pa.ChunkedArray) -> np.ndarray:
+    """The number of each row's bin, 0 where the value is missing."""
+    missing = np.asarray(pc.is_null(column))
+    if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+        values = np.asarray(pc.fill_null(column, 0)).astype(np.float64)
+        known = values[~missing]
+        if not len(known):
+            return np.zeros(len(values), np.int64)
+        if len(np.unique(known)) > _BINS:
+            edges = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)[1:-1]))
+        else:
+            edges = np.unique(known)
+        bins = 1 + np.searchsorted(edges, values, side="right")
+    else:
+        encoded = column.combine_chunks().dictionary_encode()
+        bins = 1 + np.asarray(pc.fill_null(encoded.indices, 0)).astype(np.int64)
+    return np.where(missing, 0, bins)
+
+
+def _score(bins: np.ndarray, label: np.ndarray, fitted: np.ndarray) -> np.ndarray:
+    size = int(bins.max()) + 1
+    rows = np.bincount(bins[fitted], minlength=size)
+    positives = np.bincount(bins[fitted], weights=label[fitted], minlength=size)
+    mean = label[fitted].mean()
+    return ((positives + _PRIOR * mean) / (rows + _PRIOR))[bins]
+
+
+def sums(rows: pa.Table, answer: str, others: Mapping[str, bool]) -> dict[str, str]:
+    """Columns that hold `answer` as one part of a sum: total = fare + tolls + tip.
+
+    Such a column alone tells little, but beside the other parts it is the answer.
+
+    Args:
+        rows: a column each.
+        answer: a number that the label is made of.
+        others: numeric columns to look at → whether they may be a part of the sum.
+
+    Returns:
+        Name of a column → the sum it is, in words.
+    """
+    names = [name for name in others if name in rows.column_names]
+    if answer not in rows.column_names or len(names) < 1:
+        return {}
+    matrix = np.stack([_number(rows.column(name)) for name in (answer, *names)], axis=1)
+    matrix = matrix[np.all(np.isfinite(matrix), axis=1)][:20_000]
+    if len(matrix) < 10 * len(names) + 50:
+        return {}
+    found = {}
+    for index, name in enumerate(names, start=1):
+        target = matrix[:, index]
+        parts = [i for i in range(matrix.shape[1]) if i != index]
+        inputs = np.c_[matrix[:, parts], np.ones(len(matrix))]
+        # A few rows that break the sum (a fee, a typing error) must not hide it: fit, keep the
+        # nine tenths that fit best, fit again.
+        kept = np.ones(len(matrix), bool)
+        for _ in range(3):
+            solved, *_rest = np.linalg.lstsq(inputs[kept], target[kept], rcond=None)
+            wrong = np.abs(inputs @ solved - target)
+            kept = wrong <= np.quantile(wrong, 0.9)
+        spread = float(np.std(target))
+        if spread and wrong[kept].max() < 0.01 * spread and abs(solved[0] - 1) < 0.02:
+            terms = [
+                ([answer, *names][i])
+                for i, weight in zip(parts, solved, strict=False)
+                if abs(weight - 1) < 0.05
+            ]
+            found[name] = " + ".join(terms[:6])
+    return found
+
+
+def _number(column: pa.ChunkedArray) -> np.ndarray:
+    return np.asarray(pc.fill_null(pc.cast(column, pa.float64()), float("nan")))

@@ -1,0 +1,286 @@
+"""Rows to look at: dialect of CSV files found, a bounded sample of all files in one table."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from pipeline import sql
+from pipeline.config import CsvOptions
+from pipeline.errors import DataError
+from pipeline.ingest import reader
+from pipeline.starter.sources import Source
+
+#: What is looked at, at most. A reader of a larger table is told so.
+ROWS, CELLS, FILES = 200_000, 10_000_000, 40
+#: Above so many bytes files are not read to their end: their first rows stand for them.
+WHOLE_BYTES = 2_000_000_000
+#: Read to find the encoding.
+_ENCODING_BYTES = 64_000_000
+
+#: Texts by which programs say that a value is missing. The first kind never means anything else.
+NULL_TEXTS = ("\\N", "NULL", "null", "#N/A", "<NA>", "nan", "NaN", "N/A", "n/a")
+OTHER_NULL_TEXTS = ("NA", "None", "none", "?", "-", "--", ".", "missing", "unknown", "Unknown")
+
+#: Columns of the sample beside the data's own.
+SHARD = "__shard"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Table `sample`: rows of the data as the files have them, and `__shard`, the file's index.
+
+    Attributes:
+        files: those that were looked at; `__shard` counts them.
+        spans: the span's position in `Source.found` of each file.
+        names: columns, in the order of the files.
+        types: as DuckDB calls them, by name.
+        absent: names of columns that some files lack → number of such files.
+        rows: in the table.
+        total: in the files; None where they were not read to their end.
+        csv: how CSV files are written, None for Parquet.
+    """
+
+    files: tuple[str, ...]
+    spans: tuple[int, ...]
+    names: tuple[str, ...]
+    types: dict[str, str]
+    absent: dict[str, int]
+    rows: int
+    total: int | None
+    csv: CsvOptions | None
+
+    @property
+    def whole(self) -> bool:
+        """Whether every row of the files is in it."""
+        return self.rows == self.total
+
+
+def load(connection: duckdb.DuckDBPyConnection, source: Source) -> Sample:
+    """Creates the table `sample`.
+
+    Raises:
+        DataError: a file is empty, damaged, of a dialect that ingestion does not know, or has no
+            usable header.
+    """
+    pairs = [(path, at) for at, item in enumerate(source.found) for path in item.paths]
+    chosen = pairs[-FILES:]
+    with contextlib.ExitStack() as stack:
+        local = [stack.enter_context(reader.localized(path)) for path, _ in chosen]
+        paths = [path for path, _ in chosen]
+        is_csv = reader.kind_of(paths[0]) == "csv"
+        options = _dialect(connection, paths[-1], local[-1]) if is_csv else None
+        scans, names = _scans(paths, local, options)
+        order = list(dict.fromkeys(name for columns in names for name in columns))
+        reader.refuse_duplicates(paths[-1], order)
+        limit = max(1000, min(ROWS, CELLS // max(1, len(order))))
+        total = _count(connection, paths, local, scans)
+        _fill(connection, paths, scans, total, limit)
+        described = connection.execute("DESCRIBE sample").fetchall()
+        (rows,) = connection.execute("SELECT count(*) FROM sample").fetchone() or (0,)
+    if not rows:
+        raise DataError(f"{paths[-1]}: holds no rows, only column names. Add rows to look at.")
+    absent = {name: sum(name not in columns for columns in names) for name in order}
+    return Sample(
+        files=tuple(paths),
+        spans=tuple(at for _, at in chosen),
+        names=tuple(order),
+        types={row[0]: row[1] for row in described if row[0] != SHARD},
+        absent={name: count for name, count in absent.items() if count},
+        rows=rows,
+        total=total,
+        csv=options,
+    )
+
+
+def _scans(
+    paths: Sequence[str], local: Sequence[str], options: CsvOptions | None
+) -> tuple[list[str], list[list[str]]]:
+    scans, names = [], []
+    for path, here in zip(paths, local, strict=True):
+        if not os.path.getsize(here):
+            raise DataError(f"{path}: is empty (0 bytes). Copy it again, or remove it.")
+        if options is None:
+            scan, columns = reader.parquet_scan(path, here)
+        else:
+            header = reader.header_line(path, here, options)
+            columns = reader.header_names(header, options.delimiter)
+            scan = reader.csv_scan(here, columns, options.delimiter, options)
+        reader.refuse_duplicates(path, columns)
+        scans.append(scan)
+        names.append(columns)
+    return scans, names
+
+
+def _count(
+    connection: duckdb.DuckDBPyConnection,
+    paths: Sequence[str],
+    local: Sequence[str],
+    scans: Sequence[str],
+) -> int | None:
+    """Rows of all files; None if they are too large to be read to their end."""
+    if sum(os.path.getsize(here) for here in local) > WHOLE_BYTES:
+        return None
+    total = 0
+    for path, here, scan in zip(paths, local, scans, strict=True):
+        reader.verify(path, here)
+        try:
+            total += (connection.execute(f"SELECT count(*) FROM {scan}").fetchone() or (0,))[0]
+        except duckdb.Error as error:
+            raise reader.read_error(path, error) from error
+    return total
+
+
+def _fill(
+    connection: duckdb.DuckDBPyConnection,
+    paths: Sequence[str],
+    scans: Sequence[str],
+    total: int | None,
+    limit: int,
+) -> None:
+    if total is None:
+        each = f" LIMIT {max(1, limit // len(scans))}"
+    elif total > limit:
+        # Each row by itself, so that order is kept and one pass does; the same rows every time.
+        each = f" USING SAMPLE {100 * limit / total:.9f} PERCENT (bernoulli, 1)"
+    else:
+        each = ""
+    parts = [f"SELECT *, {at} AS {SHARD} FROM {scan}{each}" for at, scan in enumerate(scans)]
+    union = " UNION ALL BY NAME ".join(f"({part})" for part in parts)
+    try:
+        connection.execute(f"CREATE TABLE sample AS {union}")
+    except duckdb.Error as error:
+        raise reader.read_error(paths[-1], error) from error
+
+
+# --- the dialect of CSV files --------------------------------------------------------------
+
+
+def _dialect(connection: duckdb.DuckDBPyConnection, path: str, local: str) -> CsvOptions:
+    """Delimiter and encoding of a CSV file; the rest is found in the sample."""
+    encoding = _encoding(path, local)
+    header = reader.header_line(path, local, CsvOptions(encoding=encoding)).split("\n")[0]
+    pattern = re.sub(r"([*?\[])", r"[\1]", local)
+    given = "" if encoding == "utf-8" else f", encoding={sql.text(encoding)}"
+    try:
+        found = connection.execute(
+            "SELECT Delimiter, Quote, SkipRows FROM "
+            f"sniff_csv({sql.text(pattern)}, sample_size=10000{given})"
+        ).fetchone()
+    except duckdb.Error:  # one column, or a broken file, which reading it will say better
+        found = None
+    delimiter, quote, skipped = found or (",", '"', 0)
+    delimiter = {"\\t": "\t"}.get(delimiter, delimiter)
+    if skipped:
+        raise DataError(
+            f"{path}: has {skipped} line(s) before the column names. Remove them: the first line "
+            "must hold the column names."
+        )
+    if len(delimiter) != 1 or quote == "'":
+        raise DataError(
+            f"{path}: is delimited by {delimiter!r} and quoted with {quote}; only single "
+            'characters and " can be read. Write it again as plain CSV.'
+        )
+    names = reader.header_names(header, delimiter)
+    if len(names) == 1:  # the sniffer does not insist on what splits the header
+        delimiter = next((d for d in ",;\t|" if d in header), delimiter)
+        names = reader.header_names(header, delimiter)
+    numbers = [name for name in names if re.fullmatch(r"[-+]?\d+([.,]\d+)?", name)]
+    if len(numbers) > len(names) / 2:
+        raise DataError(
+            f"{path}: its first line looks like a row ({', '.join(names[:5])}), not like column "
+            "names. Add a line with the column names."
+        )
+    return CsvOptions(delimiter=delimiter, encoding=encoding)
+
+
+def _encoding(path: str, local: str) -> str:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    seen = 0
+    for block in reader.blocks(path, local):
+        if not seen and block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return "utf-16"
+        try:
+            decoder.decode(block)
+        except UnicodeDecodeError:
+            return "latin-1"
+        seen += len(block)
+        if seen > _ENCODING_BYTES:
+            break
+    return "utf-8"
+
+
+def find_texts(connection: duckdb.DuckDBPyConnection, sample: Sample) -> CsvOptions | None:
+    """How numbers are written, and which texts mean "missing", from the sample's values.
+
+    A text such as `NA` counts only if it stands in a column whose other values are all numbers
+    or moments: elsewhere it may be Namibia.
+    """
+    if sample.csv is None:
+        return None
+    comma = sample.csv.delimiter != "," and _has_decimal_commas(connection, sample)
+    every = ", ".join(sql.text(value) for value in (*NULL_TEXTS, *OTHER_NULL_TEXTS))
+    always = ", ".join(sql.text(value) for value in NULL_TEXTS)
+    found: set[str] = set()
+    for name in sample.names:
+        column = sql.quote(name)
+        value = f"replace({column}, ',', '.')" if comma else column
+        fits = (
+            f"TRY_CAST({value} AS DOUBLE) IS NOT NULL "
+            f"OR TRY_CAST({column} AS TIMESTAMPTZ) IS NOT NULL"
+        )
+        here, surely, others, fitting = connection.execute(
+            f"SELECT list(DISTINCT {column}) FILTER ({column} IN ({every})), "
+            f"list(DISTINCT {column}) FILTER ({column} IN ({always})), "
+            f"count(*) FILTER ({column} NOT IN ({every})), "
+            f"count(*) FILTER ({column} NOT IN ({every}) AND ({fits})) FROM sample"
+        ).fetchone() or ([], [], 0, 0)
+        if here and fitting and fitting == others:
+            found.update(here)
+        found.update(surely or [])
+    # DuckDB reads these as the number that is none, which is missing anyway.
+    found -= {"nan", "NaN"}
+    order = [text for text in (*NULL_TEXTS, *OTHER_NULL_TEXTS) if text in found]
+    return sample.csv.model_copy(
+        update={"null_values": tuple(order), "decimal": "," if comma else "."}
+    )
+
+
+def _has_decimal_commas(connection: duckdb.DuckDBPyConnection, sample: Sample) -> bool:
+    commas = points = 0
+    for name in sample.names:
+        column = sql.quote(name)
+        with_comma, with_point = connection.execute(
+            f"SELECT count(*) FILTER (regexp_full_match({column}, '[-+]?\\d+,\\d+')), "
+            f"count(*) FILTER (regexp_full_match({column}, '[-+]?\\d+\\.\\d+')) FROM sample"
+        ).fetchone() or (0, 0)
+        commas, points = commas + with_comma, points + with_point
+    return commas > 0 and points == 0
+
+
+def apply_nulls(connection: duckdb.DuckDBPyConnection, sample: Sample, csv: CsvOptions) -> None:
+    """Makes the sample what reading with these texts for "missing" would have given."""
+    if not csv.null_values:
+        return
+    texts = ", ".join(sql.text(value) for value in csv.null_values)
+    columns = ", ".join(
+        f"CASE WHEN {sql.quote(name)} NOT IN ({texts}) THEN {sql.quote(name)} END "
+        f"AS {sql.quote(name)}"
+        for name in sample.names
+    )
+    connection.execute(
+        f"CREATE OR REPLACE TABLE sample AS SELECT {columns}, {SHARD} FROM sample"
+    )
+
+
+def nested(kind: str) -> bool:
+    """Whether DuckDB's type holds more than one value, or none that a model could take."""
+    return bool(re.search(r"\[|^(STRUCT|MAP|UNION|INTERVAL|BIT|BLOB|VARIANT|GEOMETRY)", kind))
+
+
