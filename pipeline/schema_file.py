@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
+import math
 import os
 from collections.abc import Iterator, Mapping
 
@@ -11,7 +11,7 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from models.config import Categorical, HighCardinality
-from pipeline import files
+from pipeline import files, schema_text
 from pipeline.config import Config
 from pipeline.errors import ConfigError, DataError, Fault
 
@@ -97,7 +97,7 @@ def thresholds(schema: schema_pb2.Schema) -> dict[str, dict[str, float]]:
 
 
 def write_thresholds(path: str, measured: Mapping[str, Mapping[str, float]]) -> None:
-    """Sets the comparators of drift and skew; the comment at the head of the file is kept.
+    """Sets the comparators of drift and skew; everything else stays as it is, comments too.
 
     Args:
         path: of the schema file.
@@ -116,12 +116,8 @@ def write_thresholds(path: str, measured: Mapping[str, Mapping[str, float]]) -> 
             if bound is not None:
                 getattr(getattr(feature, name), comparator).threshold = bound
     with files.open_file(path, "rb") as file:
-        lines = file.read().decode("utf-8").splitlines(keepends=True)
-    head = "".join(itertools.takewhile(lambda line: line.startswith(("#", "\n")), lines))
-    try:
-        files.write_atomically(path, (head + text_format.MessageToString(schema)).encode("utf-8"))
-    except OSError as error:
-        raise DataError(f"data.schema_file: cannot write {path} ({error.strerror}).") from error
+        before = file.read().decode("utf-8")
+    write(path, schema_text.write(schema, before))
 
 
 def digest(path: str) -> str:
@@ -150,6 +146,29 @@ def curate(schema: schema_pb2.Schema, config: Config) -> schema_pb2.Schema:
     return curated
 
 
+def least_presence(share: float, rows: int) -> float:
+    """The share of rows with a value to ask for, where `share` of `rows` rows had one.
+
+    A tenth less, and two standard errors, so that it is a fault that breaks it, not chance.
+    """
+    least = 0.9 * share - 2 * math.sqrt(share * (1 - share) / rows)
+    return max(0.0, math.floor(100 * least) / 100)
+
+
+def write(path: str, text: str) -> None:
+    """Writes a schema file, whole or not at all.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    try:
+        if files.is_local(path):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+        files.write_atomically(path, text.encode("utf-8"))
+    except OSError as error:
+        raise DataError(f"data.schema_file: cannot write {path} ({error.strerror}).") from error
+
+
 def write_inferred(config: Config, schema_uri: str) -> None:
     """Writes the schema that SchemaGen inferred as the file to review.
 
@@ -158,10 +177,4 @@ def write_inferred(config: Config, schema_uri: str) -> None:
     """
     inferred = read(os.path.join(schema_uri, "schema.pbtxt"))
     text = _HEADER.format(name=config.name) + text_format.MessageToString(curate(inferred, config))
-    path = config.data.schema_file
-    try:
-        if files.is_local(path):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-        files.write_atomically(path, text.encode("utf-8"))
-    except OSError as error:
-        raise DataError(f"data.schema_file: cannot write {path} ({error.strerror}).") from error
+    write(config.data.schema_file, text)

@@ -12,6 +12,7 @@ import tensorflow_data_validation as tfdv
 from tensorflow_data_validation.statistics import stats_impl
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
+from pipeline.schema_file import TRAINING
 from pipeline.ingest.encode import ARROW_TYPES, to_lists
 from pipeline.sql import ColumnType
 
@@ -45,6 +46,21 @@ def _chunk(column: pa.ChunkedArray) -> pa.Array:
 def infer(stats: statistics_pb2.DatasetFeatureStatisticsList) -> schema_pb2.Schema:
     """The schema that these statistics would pass."""
     return tfdv.infer_schema(stats, infer_feature_shape=False)
+
+
+def anomalies(
+    schema: schema_pb2.Schema, stats: statistics_pb2.DatasetFeatureStatisticsList
+) -> dict[str, str]:
+    """What TFDV finds wrong, in its words, by feature; `""` is the data as a whole."""
+    found = tfdv.validate_statistics(stats, schema, environment=TRAINING)
+    told = {
+        name: "; ".join(reason.description for reason in info.reason)
+        for name, info in found.anomaly_info.items()
+    }
+    if found.dataset_anomaly_info.reason:
+        reasons = found.dataset_anomaly_info.reason
+        told[""] = "; ".join(reason.description for reason in reasons)
+    return told
 
 
 def update(

@@ -27,6 +27,8 @@ _COMMANDS = {
     "models": ("pipeline.cli.history", "List the pushed versions and where they come from."),
     "lineage": ("pipeline.cli.history", "Everything a pushed version was made from."),
     "drift": ("pipeline.cli.drift", "Thresholds of drift, and how far a span has moved."),
+    "schema": ("pipeline.cli.schema", "What new data would change in the schema; accept it."),
+    "quarantine": ("pipeline.cli.quarantine", "Show the rows that were refused, and why."),
     "serve": ("pipeline.cli.serve", "Serve the pushed model over gRPC and REST."),
     "predict": ("pipeline.cli.predict", "Ask a server for predictions on the rows of a file."),
     "status": ("pipeline.cli.status", "Versions and labels, on disk and on a server."),

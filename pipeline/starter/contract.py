@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -103,14 +101,14 @@ def _presence(
     parts = [part for part in (*files, there[judged.held_out], there[~judged.held_out]) if len(part)]
     lowest = min(float(part.mean()) for part in parts)
     size = min(len(part) for part in parts)
-    least = lowest * 0.9 - 2 * math.sqrt(lowest * (1 - lowest) / size)
+    least = schema_file.least_presence(lowest, size)
     feature.ClearField("presence")
     seen = f"Missing in {_percent(1 - share)} of the rows"
     if len(files) > 1:
         seen += f" (at most {_percent(1 - lowest)} of a file)"
     if least < 0.05:
         return f"{seen}: no share is asked for."
-    feature.presence.min_fraction = down(least)
+    feature.presence.min_fraction = least
     return f"{seen}."
 
 

@@ -6,7 +6,7 @@ written down when the outcome was known, or computed from it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -86,7 +86,9 @@ def _score(bins: np.ndarray, label: np.ndarray, fitted: np.ndarray) -> np.ndarra
     return ((positives + _PRIOR * mean) / (rows + _PRIOR))[bins]
 
 
-def sums(rows: pa.Table, answer: str, others: Mapping[str, bool]) -> dict[str, str]:
+def sums(
+    rows: pa.Table, answer: str, suspects: Sequence[str], parts: Sequence[str]
+) -> dict[str, str]:
     """Columns that hold `answer` as one part of a sum: total = fare + tolls + tip.
 
     Such a column alone tells little, but beside the other parts it is the answer.
@@ -94,23 +96,22 @@ def sums(rows: pa.Table, answer: str, others: Mapping[str, bool]) -> dict[str, s
     Args:
         rows: a column each.
         answer: a number that the label is made of.
-        others: numeric columns to look at → whether they may be a part of the sum.
+        suspects: numbers that may be such a sum.
+        parts: other numbers that may be a part of it.
 
     Returns:
-        Name of a column → the sum it is, in words.
+        Name of a suspect → the sum it is, in words.
     """
-    names = [name for name in others if name in rows.column_names]
-    if answer not in rows.column_names or len(names) < 1:
-        return {}
+    names = [*suspects, *(name for name in parts if name not in suspects)]
     matrix = np.stack([_number(rows.column(name)) for name in (answer, *names)], axis=1)
     matrix = matrix[np.all(np.isfinite(matrix), axis=1)][:20_000]
     if len(matrix) < 10 * len(names) + 50:
         return {}
     found = {}
-    for index, name in enumerate(names, start=1):
+    for index, name in enumerate(suspects, start=1):
         target = matrix[:, index]
-        parts = [i for i in range(matrix.shape[1]) if i != index]
-        inputs = np.c_[matrix[:, parts], np.ones(len(matrix))]
+        others = [i for i in range(matrix.shape[1]) if i != index]
+        inputs = np.c_[matrix[:, others], np.ones(len(matrix))]
         # A few rows that break the sum (a fee, a typing error) must not hide it: fit, keep the
         # nine tenths that fit best, fit again.
         kept = np.ones(len(matrix), bool)
@@ -122,7 +123,7 @@ def sums(rows: pa.Table, answer: str, others: Mapping[str, bool]) -> dict[str, s
         if spread and wrong[kept].max() < 0.01 * spread and abs(solved[0] - 1) < 0.02:
             terms = [
                 ([answer, *names][i])
-                for i, weight in zip(parts, solved, strict=False)
+                for i, weight in zip(others, solved, strict=False)
                 if abs(weight - 1) < 0.05
             ]
             found[name] = " + ".join(terms[:6])

@@ -27,6 +27,7 @@ from pipeline.starter import sample as sampling
 from pipeline.starter.decide import Decision
 from pipeline.starter.draft import Draft, Line, down, feature_line, toml, up
 from pipeline.starter.judged import Judged, judge
+from pipeline.starter.names import free, plain_names
 from pipeline.starter.profile import Profile
 from pipeline.starter.sample import Sample
 from pipeline.starter.sources import Source
@@ -34,8 +35,6 @@ from pipeline.starter.sources import Source
 #: Spans to train on, by what a span is: a year and a bit of hours is no use.
 _TRAIN_SPANS = {"%H": 168, "%d": 28, "%m": 12, "%Y": 5}
 _UNIT_SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400}
-#: Names that ingestion needs for itself.
-_RESERVED = {*shard_work.QUARANTINE_COLUMNS, "__span"}
 
 
 @dataclass
@@ -142,7 +141,7 @@ class Proposer:
         """
         self.label = labels.choose(label, self.profiles, self.names)
         used = {self.names[name] for name in self.label.columns}
-        self.label_name = _free("label", {*self.names.values()})
+        self.label_name = free("label", {*self.names.values()})
         self.decisions = {d.name: d for d in decide.features(self.profiles, self.names)}
         self._leaks_by_construction(used)
         self.time_column, self.time_why = None, ""
@@ -219,7 +218,7 @@ class Proposer:
         clip = decide.clip_of(points, float(values.min()), float(values.max()))
         if clip:
             spec["clip"] = clip
-        name = _free(f"{start}_to_{end}", {*self.names.values(), *self.decisions})
+        name = free(f"{start}_to_{end}", {*self.names.values(), *self.decisions})
         return Decision(
             name, spec, f"median {points[3]:.3g} {unit}; only if {end} is known when asked"
         )
@@ -310,13 +309,13 @@ class Proposer:
             self._take_out(
                 name, f"predicts the label alone: AUC {self.scores[name]:.3f} on held-out rows"
             )
-        numbers = {
-            n: True for n, d in self.decisions.items() if d.kind == "numeric" and n in rows.column_names
-        }
-        for answer in [leak for leak in self.leaks if not leak.suspected and leak.type == "float"]:
-            for name, total in leaks.sums(judged.rows, answer.name, numbers).items():
+        numbers = [n for n, d in self.decisions.items() if d.kind == "numeric"]
+        answers = [leak.name for leak in self.leaks if not leak.suspected and leak.type == "float"]
+        for answer in answers:
+            parts = [other for other in answers if other != answer]
+            for name, total in leaks.sums(judged.rows, answer, numbers, parts).items():
                 if name in self.decisions:
-                    self._take_out(name, f"is the sum {total}, which holds {answer.name}")
+                    self._take_out(name, f"is the sum {total}, which holds {answer}")
         for name, decision in self.decisions.items():
             if leaks.STRONG <= self.scores.get(name, 0):
                 decision.notes.append(
@@ -656,47 +655,6 @@ def _training_lines(rows: int, columns: int) -> list[Line]:
 
 
 # --- names ---------------------------------------------------------------------------------
-
-
-def plain_names(names: Sequence[str]) -> dict[str, str]:
-    """Column in the files → a name that may be a model's input; good names stay as they are."""
-    taken = {name.lower() for name in names if _is_plain(name)}
-    made = {}
-    for name in names:
-        if _is_plain(name):
-            made[name] = name
-            continue
-        ascii_ = name.translate(_UMLAUTS)
-        plain = re.sub(r"\W+", "_", ascii_, flags=re.ASCII).strip("_").lower() or "column"
-        if plain[0].isdigit():
-            plain = f"c_{plain}"
-        if plain in _RESERVED:
-            plain = f"c_{plain}"
-        made[name] = _free(plain, taken)
-        taken.add(made[name].lower())
-    return made
-
-
-_UMLAUTS = str.maketrans(
-    {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "é": "e"}
-    | {"è": "e", "ê": "e", "á": "a", "à": "a", "â": "a", "ó": "o", "ô": "o", "í": "i", "ú": "u"}
-    | {"ñ": "n", "ç": "c", "å": "a", "ø": "o", "æ": "ae"}
-)
-
-
-def _is_plain(name: str) -> bool:
-    return (
-        bool(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name))
-        and not name.startswith("__")
-        and name not in _RESERVED
-    )
-
-
-def _free(name: str, taken: set[str]) -> str:
-    """The name, or it with a number that nobody has."""
-    lower = {other.lower() for other in taken}
-    candidates = [name, *(f"{name}_{number}" for number in range(2, 10_000))]
-    return next(candidate for candidate in candidates if candidate.lower() not in lower)
 
 
 def slug_of(source: Source, target: str) -> str:

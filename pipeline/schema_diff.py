@@ -1,0 +1,416 @@
+"""What data would change in the schema, in words; and the schema changed so.
+
+The rows are read, typed and judged by ingestion's own code; what is wrong with them is said with
+counts by `pipeline.serving_contract`; the changed schema is TFDV's (`update_schema`), which also
+has the last word on what still breaks it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import duckdb
+import pyarrow as pa
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from models.config import Section
+from pipeline import schema_file, serving_contract, spans, sql
+from pipeline.config import Config
+from pipeline.errors import ConfigError, DataError, shorten
+from pipeline.ingest import reader
+from pipeline.ingest import shard as shard_work
+from pipeline.ingest.plan import IngestPlan, Shard, shards
+from pipeline.sql import ColumnType
+
+#: Rows of the spans that are looked at; of more, a sample.
+ROWS = 300_000
+
+Kind = Literal[
+    "new_column", "missing_column", "not_in_schema", "type", "values", "range", "missing", "label",
+    "other",
+]  # fmt: skip
+
+
+class Difference(Section):
+    """One thing that the data would change.
+
+    Attributes:
+        feature: column it is about.
+        kind: what sort of change.
+        message: in words, with counts and examples.
+        acceptable: whether `headrace schema accept` can write it into the schema.
+        remedy: what else has to be done, such as the line to add to the configuration.
+        count: rows it is seen in.
+        rows: rows looked at.
+    """
+
+    feature: str
+    kind: Kind
+    message: str
+    acceptable: bool = True
+    remedy: str = ""
+    count: int = 0
+    rows: int = 0
+
+
+@dataclass
+class Seen:
+    """The rows that were looked at.
+
+    Attributes:
+        spans: labels of their spans, oldest first.
+        rows: good rows, typed, with the label; a sample where there are many.
+        total: rows in the files.
+        refused: rows by the reason for which ingestion refuses them.
+        bad: examples of refused values, by reason.
+        new: columns that the configuration does not name → file that has them.
+        absent: columns of the configuration → number of files that lack them.
+        files: number of files.
+        label_fault: why the label cannot be computed, or `""`.
+    """
+
+    spans: list[str]
+    rows: pa.Table
+    total: int
+    refused: Counter[str] = field(default_factory=Counter)
+    bad: dict[str, str] = field(default_factory=dict)
+    new: dict[str, str] = field(default_factory=dict)
+    absent: Counter[str] = field(default_factory=Counter)
+    files: int = 0
+    label_fault: str = ""
+
+
+def look(config: Config, *, span: str | None, whole_window: bool) -> Seen:
+    """Reads the newest span, or the whole window, as ingestion would.
+
+    Args:
+        config: the configuration.
+        span: label of the newest span, None for the newest there is.
+        whole_window: the spans to train on as well.
+
+    Raises:
+        HeadraceError: there is no such span, or a file cannot be read.
+    """
+    found = spans.discover(config.data.path, spans.SpanPattern.parse(config.data.pattern))
+    window = spans.choose_window(
+        found,
+        newest=span,
+        train_spans=config.window.train_spans,
+        eval_spans=config.window.eval_spans,
+        gap="skip",
+    )
+    wanted = {item.span.label for item in (window.spans if whole_window else window.evaluate)}
+    work = [shard for shard in shards(window) if shard.span in wanted]
+    seen = Seen([item.span.label for item in window.spans if item.span.label in wanted], pa.table({}), 0)
+    seen.files = len(work)
+    tables = []
+    for shard in work:
+        with sql.connect() as connection, reader.localized(shard.path) as local:
+            tables.append(_read(connection, shard, local, config, seen, ROWS // len(work)))
+    seen.rows = pa.concat_tables(tables)
+    return seen
+
+
+def _read(
+    connection: duckdb.DuckDBPyConnection,
+    shard: Shard,
+    local: str,
+    config: Config,
+    seen: Seen,
+    limit: int,
+) -> pa.Table:
+    plan = IngestPlan.of(config)
+    # A column that is missing is a finding here, not an error.
+    tolerant = plan.model_copy(update={"optional_columns": tuple(plan.columns())})
+    types, extra = reader.open_source(connection, shard.path, local, tolerant)
+    reader.verify(shard.path, local)
+    for column in extra:
+        seen.new.setdefault(column, shard.path)
+    seen.absent.update(
+        name
+        for name in plan.columns()
+        if name not in types and name not in plan.optional_columns
+    )
+    try:
+        shard_work.judge(connection, types, shard, tolerant)
+    except ConfigError as error:
+        seen.label_fault = str(error.faults[0])
+        blind = plan.label.model_copy(update={"expression": "NULL"})
+        tolerant = tolerant.model_copy(update={"label": blind, "rules": {}})
+        shard_work.judge(connection, types, shard, tolerant)
+    # Rows without a sound label are looked at all the same: their columns may be in order.
+    kept = "__reason = '' OR __reason IN ('label is missing', 'label is not 0 or 1')"
+    columns = ", ".join(sql.quote(name) for name in plan.columns())
+    try:
+        counted = connection.execute(
+            "SELECT __reason, count(*), any_value(__row) FROM judged GROUP BY 1"
+        ).fetchall()
+        sound = sum(count for reason, count, _ in counted if not reason)
+        share = min(100.0, 100 * limit / max(1, sound))
+        sample = f" USING SAMPLE {share:.9f} PERCENT (bernoulli, 1)" if share < 100 else ""
+        rows = connection.sql(
+            f"SELECT {columns}, CASE WHEN __label IN (0, 1) THEN CAST(__label AS BIGINT) END AS "
+            f"{sql.quote(plan.label.name)} FROM (SELECT * FROM judged WHERE {kept}){sample}"
+        ).to_arrow_table()
+        _examples(connection, counted, plan, types, seen)
+    except duckdb.Error as error:
+        raise reader.read_error(shard.path, error) from error
+    return rows
+
+
+def _examples(
+    connection: duckdb.DuckDBPyConnection,
+    counted: Sequence[tuple[str, int, str]],
+    plan: IngestPlan,
+    types: dict[str, str],
+    seen: Seen,
+) -> None:
+    """Counts reasons, and finds values that could not be converted."""
+    for reason, count, row in counted:
+        seen.total += count
+        for part in filter(None, reason.split(";")):
+            seen.refused[part] += count
+            seen.bad.setdefault(part, shorten(row, 120))
+    for name in plan.columns():
+        reason = f"type: {name} is not {plan.columns()[name]}"
+        if reason not in seen.refused or name not in types:
+            continue
+        column = sql.quote(name)
+        values = connection.execute(
+            f"SELECT CAST({column} AS VARCHAR), count(*) FROM source WHERE "
+            f"{sql.present(name, types[name])} AND ({plan.typed(name, types[name])}) IS NULL "
+            "GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5"
+        ).fetchall()
+        if values:
+            told = ", ".join(f"{shorten(value, 40)} ({count:,})" for value, count in values)
+            seen.bad[reason] = told
+
+
+def differences(config: Config, schema: schema_pb2.Schema, seen: Seen) -> list[Difference]:
+    """What is not as the schema says, without what TFDV would add (see `propose`)."""
+    found = [*_columns(config, seen), *_types(config, seen), *_label(config, seen)]
+    absent = {name for name, count in seen.absent.items() if count == seen.files}
+    known = {feature.name for feature in schema.feature}
+    for violation in serving_contract.violations(
+        schema, seen.rows, environment=schema_file.TRAINING
+    ):
+        name = violation.column
+        if name in absent or (name == config.label.name and violation.what == "missing"):
+            continue
+        if violation.what == "unknown":
+            continue
+        found.append(
+            Difference(
+                feature=name,
+                kind=violation.what if violation.what != "not_served" else "other",
+                message=violation.message,
+                count=violation.count,
+                rows=violation.rows,
+            )
+        )
+    for name in seen.rows.column_names:
+        if name not in known:
+            found.append(
+                Difference(
+                    feature=name,
+                    kind="not_in_schema",
+                    message=f"{name}: is in the configuration, but not in the schema",
+                    rows=seen.rows.num_rows,
+                )
+            )
+    return found
+
+
+def _columns(config: Config, seen: Seen) -> Iterator[Difference]:
+    for name, path in seen.new.items():
+        yield Difference(
+            feature=name,
+            kind="new_column",
+            message=f"{name}: a new column, in {path}, which the configuration does not name",
+            acceptable=False,
+            remedy="name it in [features]",
+        )
+    for name, count in seen.absent.items():
+        where = "every file" if count == seen.files else f"{count} of {seen.files} files"
+        yield Difference(
+            feature=name,
+            kind="missing_column",
+            message=f"{name}: missing as a column in {where}",
+            acceptable=False,
+            remedy=f"if files may lack it, add it to data.optional_columns; if it is gone for good, "
+            f"take {name} out of the configuration, then accept",
+        )
+
+
+def _types(config: Config, seen: Seen) -> Iterator[Difference]:
+    for reason, count in seen.refused.items():
+        if not reason.startswith("type: "):
+            continue
+        name, _, kind = reason.removeprefix("type: ").partition(" is not ")
+        what = {"float": "numbers", "int": "whole numbers", "timestamp": "moments"}.get(kind, kind)
+        yield Difference(
+            feature=name,
+            kind="type",
+            message=f"{name}: {count:,} of {seen.total:,} rows hold values that are no {what}: "
+            f"{seen.bad[reason]}",
+            acceptable=False,
+            remedy=f"mend the data, name the texts in data.csv.null_values, or change the kind of "
+            f"features.{name}",
+            count=count,
+            rows=seen.total,
+        )
+
+
+def _label(config: Config, seen: Seen) -> Iterator[Difference]:
+    name = config.label.name
+    if seen.label_fault:
+        yield Difference(
+            feature=name,
+            kind="label",
+            message=f"{name}: {seen.label_fault}",
+            acceptable=False,
+            remedy="mend label.expression",
+        )
+        return
+    for reason in ("label is missing", "label is not 0 or 1"):
+        if count := seen.refused.get(reason, 0):
+            share = count / seen.total
+            if share > config.quarantine.max_share or reason == "label is not 0 or 1":
+                yield Difference(
+                    feature=name,
+                    kind="label",
+                    message=f"{reason} in {count:,} of {seen.total:,} rows ({share:.1%}), for "
+                    f"example {seen.bad[reason]}",
+                    acceptable=False,
+                    remedy="mend the data or label.expression",
+                    count=count,
+                    rows=seen.total,
+                )
+    labels = Counter(seen.rows.column(name).drop_null().to_pylist()) if seen.rows.num_rows else {}
+    if len(labels) == 1:
+        (only,) = labels
+        yield Difference(
+            feature=name,
+            kind="label",
+            message=f"{name}: is {only} in all {seen.rows.num_rows:,} rows; a model needs both",
+            acceptable=False,
+            remedy="mend the data or label.expression",
+            rows=seen.rows.num_rows,
+        )
+
+
+@dataclass(frozen=True)
+class Change:
+    """A difference report with the schema that would settle it.
+
+    Attributes:
+        differences: in the order of the configuration.
+        schema: as it is.
+        proposed: as TFDV would have it, with room for the shares of missing values.
+    """
+
+    differences: list[Difference]
+    schema: schema_pb2.Schema
+    proposed: schema_pb2.Schema
+
+
+def propose(config: Config, schema: schema_pb2.Schema, seen: Seen) -> Change:
+    """The differences, and the schema changed as little as settles them. Imports TFDV."""
+    from pipeline import schema_infer
+
+    if not seen.rows.num_rows:
+        if seen.total:
+            told = ", ".join(f"{reason} ({count:,})" for reason, count in seen.refused.items())
+            raise DataError(f"{', '.join(seen.spans)}: no sound row to look at: {told}.")
+        raise DataError(f"{', '.join(seen.spans)}: holds no rows.")
+    found = differences(config, schema, seen)
+    kinds: dict[str, ColumnType] = dict(IngestPlan.of(config).columns())
+    kinds[config.label.name] = "int"
+    gone = {name for name, count in seen.absent.items() if count == seen.files}
+    kinds = {name: kind for name, kind in kinds.items() if name not in gone}
+    stats = schema_infer.statistics(seen.rows, kinds, schema)
+    proposed = schema_infer.update(schema, stats)
+    told = {difference.feature for difference in found}
+    for name, message in schema_infer.anomalies(schema, stats).items():
+        if name in told or (name in seen.absent):
+            continue
+        found.append(
+            Difference(
+                feature=name,
+                kind="other",
+                message=f"{name}: {message}" if name else message,
+                acceptable=bool(name),
+                remedy="" if name else "see the message",
+            )
+        )
+    _give_room(schema, proposed, seen)
+    order = {name: at for at, name in enumerate(kinds)}
+    found.sort(key=lambda difference: (order.get(difference.feature, len(order)),))
+    return Change(found, schema, schema_file.curate(proposed, config))
+
+
+def _give_room(schema: schema_pb2.Schema, proposed: schema_pb2.Schema, seen: Seen) -> None:
+    """Where TFDV lowers a share to just what it saw, the next span would fail by chance."""
+    before = {feature.name: feature.presence.min_fraction for feature in schema.feature}
+    for feature in proposed.feature:
+        share = feature.presence.min_fraction
+        if share < before.get(feature.name, 2.0) and share < 1.0:
+            feature.presence.min_fraction = schema_file.least_presence(share, seen.rows.num_rows)
+            if not feature.presence.min_fraction:
+                feature.ClearField("presence")
+
+
+def accept(change: Change, features: Sequence[str]) -> schema_pb2.Schema:
+    """The schema with the differences of some features settled.
+
+    Args:
+        change: what there is to settle.
+        features: names; all that can be settled if empty.
+
+    Raises:
+        DataError: there is no such difference, or the schema alone cannot settle it.
+    """
+    names = {difference.feature for difference in change.differences}
+    if unknown := [name for name in features if name not in names]:
+        listed = f"There are differences in: {', '.join(sorted(names))}." if names else (
+            "There is no difference at all."
+        )
+        error = DataError(f"{', '.join(unknown)}: nothing to accept. {listed}")
+        error.exit_code = 2
+        raise error
+    for difference in change.differences:
+        if difference.feature in features and not difference.acceptable:
+            raise DataError(
+                f"{difference.message}. The schema alone cannot settle that: {difference.remedy}."
+            )
+    settled = {d.feature for d in change.differences if d.acceptable}
+    chosen = set(features) or settled
+    proposed = {feature.name: feature for feature in change.proposed.feature}
+    domains = {domain.name: domain for domain in change.proposed.string_domain}
+    schema = schema_pb2.Schema()
+    schema.CopyFrom(change.schema)
+    known = set()
+    for feature in schema.feature:
+        known.add(feature.name)
+        if feature.name in chosen and feature.name in proposed:
+            feature.CopyFrom(proposed[feature.name])
+    for name, feature in proposed.items():
+        if name in chosen and name not in known:
+            schema.feature.add().CopyFrom(feature)
+    _merge_domains(schema, domains, chosen)
+    return schema
+
+
+def _merge_domains(
+    schema: schema_pb2.Schema, domains: dict[str, schema_pb2.StringDomain], chosen: set[str]
+) -> None:
+    """New values come after the old ones, in alphabetical order: a short line in a review."""
+    used = {f.domain for f in schema.feature if f.name in chosen and f.domain}
+    there = {domain.name: domain for domain in schema.string_domain}
+    for name in sorted(used & set(domains)):
+        domain = there[name] if name in there else schema.string_domain.add(name=name)
+        new = sorted(set(domains[name].value) - set(domain.value))
+        domain.value.extend(new)

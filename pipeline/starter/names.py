@@ -1,0 +1,52 @@
+"""Column names that may be inputs of a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from pipeline.ingest.shard import QUARANTINE_COLUMNS
+
+#: Names that ingestion needs for itself.
+_RESERVED = {*QUARANTINE_COLUMNS, "__span"}
+
+
+def plain_names(names: Sequence[str]) -> dict[str, str]:
+    """Column in the files → a name that may be a model's input; good names stay as they are."""
+    taken = {name.lower() for name in names if _is_plain(name)}
+    made = {}
+    for name in names:
+        if _is_plain(name):
+            made[name] = name
+            continue
+        ascii_ = name.translate(_UMLAUTS)
+        plain = re.sub(r"\W+", "_", ascii_, flags=re.ASCII).strip("_").lower() or "column"
+        if plain[0].isdigit():
+            plain = f"c_{plain}"
+        if plain in _RESERVED:
+            plain = f"c_{plain}"
+        made[name] = free(plain, taken)
+        taken.add(made[name].lower())
+    return made
+
+
+_UMLAUTS = str.maketrans(
+    {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "é": "e"}
+    | {"è": "e", "ê": "e", "á": "a", "à": "a", "â": "a", "ó": "o", "ô": "o", "í": "i", "ú": "u"}
+    | {"ñ": "n", "ç": "c", "å": "a", "ø": "o", "æ": "ae"}
+)
+
+
+def _is_plain(name: str) -> bool:
+    return (
+        bool(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name))
+        and not name.startswith("__")
+        and name not in _RESERVED
+    )
+
+
+def free(name: str, taken: set[str]) -> str:
+    """The name, or it with a number that nobody has."""
+    lower = {other.lower() for other in taken}
+    candidates = [name, *(f"{name}_{number}" for number in range(2, 10_000))]
+    return next(candidate for candidate in candidates if candidate.lower() not in lower)
