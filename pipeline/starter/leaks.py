@@ -119,12 +119,14 @@ def sums(
             solved, *_rest = np.linalg.lstsq(inputs[kept], target[kept], rcond=None)
             wrong = np.abs(inputs @ solved - target)
             kept = wrong <= np.quantile(wrong, 0.9)
-        spread = float(np.std(target))
-        if spread and wrong[kept].max() < 0.01 * spread and abs(solved[0] - 1) < 0.02:
+        # It gives the answer away if the answer can be had from it, not if it fits well: most of
+        # a sum may be other things.
+        spread = float(np.std(matrix[kept, 0]))
+        if spread and np.quantile(wrong, 0.8) < 0.2 * spread and abs(solved[0] - 1) < 0.05:
             terms = [
                 ([answer, *names][i])
                 for i, weight in zip(others, solved, strict=False)
-                if abs(weight - 1) < 0.05
+                if abs(weight - 1) < 0.3
             ]
             found[name] = " + ".join(terms[:6])
     return found
