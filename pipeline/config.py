@@ -19,6 +19,9 @@ from pipeline.vertex.config import VertexConfig
 Policy = Literal["block", "warn", "retrain"]
 
 
+Encoding = Literal["utf-8", "latin-1", "utf-16"]
+
+
 class CsvOptions(Section):
     """`[data.csv]`: the dialect of CSV files. Compression is told by the name (.gz, .zst).
 
@@ -31,12 +34,14 @@ class CsvOptions(Section):
     """
 
     delimiter: str = Field(default="auto", pattern=r"^(auto|[^\n\r\"])$")
-    encoding: Literal["utf-8", "latin-1", "utf-16"] = "utf-8"
+    encoding: Encoding = "utf-8"
     null_values: tuple[str, ...] = ()
     decimal: Literal[".", ","] = "."
 
 
-TimeFormat = Annotated[str, Field(pattern=r"^(milliseconds|microseconds|nanoseconds|.*%[a-zA-Z].*)$")]
+TimeFormat = Annotated[
+    str, Field(pattern=r"^(milliseconds|microseconds|nanoseconds|.*%[a-zA-Z].*)$")
+]
 
 
 class DataConfig(Section):

@@ -104,7 +104,9 @@ def look(config: Config, *, span: str | None, whole_window: bool) -> Seen:
     )
     wanted = {item.span.label for item in (window.spans if whole_window else window.evaluate)}
     work = [shard for shard in shards(window) if shard.span in wanted]
-    seen = Seen([item.span.label for item in window.spans if item.span.label in wanted], pa.table({}), 0)
+    seen = Seen(
+        [item.span.label for item in window.spans if item.span.label in wanted], pa.table({}), 0
+    )
     seen.files = len(work)
     tables = []
     for shard in work:
@@ -130,9 +132,7 @@ def _read(
     for column in extra:
         seen.new.setdefault(column, shard.path)
     seen.absent.update(
-        name
-        for name in plan.columns()
-        if name not in types and name not in plan.optional_columns
+        name for name in plan.columns() if name not in types and name not in plan.optional_columns
     )
     try:
         shard_work.judge(connection, types, shard, tolerant)
@@ -191,7 +191,7 @@ def _examples(
 
 def differences(config: Config, schema: schema_pb2.Schema, seen: Seen) -> list[Difference]:
     """What is not as the schema says, without what TFDV would add (see `propose`)."""
-    found = [*_columns(config, seen), *_types(config, seen), *_label(config, seen)]
+    found = [*_columns(seen), *_types(seen), *_label(config, seen)]
     absent = {name for name, count in seen.absent.items() if count == seen.files}
     known = {feature.name for feature in schema.feature}
     for violation in serving_contract.violations(
@@ -224,7 +224,7 @@ def differences(config: Config, schema: schema_pb2.Schema, seen: Seen) -> list[D
     return found
 
 
-def _columns(config: Config, seen: Seen) -> Iterator[Difference]:
+def _columns(seen: Seen) -> Iterator[Difference]:
     for name, path in seen.new.items():
         yield Difference(
             feature=name,
@@ -240,12 +240,12 @@ def _columns(config: Config, seen: Seen) -> Iterator[Difference]:
             kind="missing_column",
             message=f"{name}: missing as a column in {where}",
             acceptable=False,
-            remedy=f"if files may lack it, add it to data.optional_columns; if it is gone for good, "
-            f"take {name} out of the configuration, then accept",
+            remedy=f"if files may lack it, add it to data.optional_columns; if it is gone for "
+            f"good, take {name} out of the configuration, then accept",
         )
 
 
-def _types(config: Config, seen: Seen) -> Iterator[Difference]:
+def _types(seen: Seen) -> Iterator[Difference]:
     for reason, count in seen.refused.items():
         if not reason.startswith("type: "):
             continue
@@ -333,9 +333,9 @@ def propose(config: Config, schema: schema_pb2.Schema, seen: Seen) -> Change:
     kinds = {name: kind for name, kind in kinds.items() if name not in gone}
     stats = schema_infer.statistics(seen.rows, kinds, schema)
     proposed = schema_infer.update(schema, stats)
-    told = {difference.feature for difference in found}
+    spoken = {difference.feature for difference in found}
     for name, message in schema_infer.anomalies(schema, stats).items():
-        if name in told or (name in seen.absent):
+        if name in spoken or (name in seen.absent):
             continue
         found.append(
             Difference(
@@ -375,9 +375,9 @@ def accept(change: Change, features: Sequence[str]) -> schema_pb2.Schema:
     """
     names = {difference.feature for difference in change.differences}
     if unknown := [name for name in features if name not in names]:
-        listed = f"There are differences in: {', '.join(sorted(names))}." if names else (
-            "There is no difference at all."
-        )
+        listed = f"There are differences in: {', '.join(sorted(names))}."
+        if not names:
+            listed = "There is no difference at all."
         error = DataError(f"{', '.join(unknown)}: nothing to accept. {listed}")
         error.exit_code = 2
         raise error

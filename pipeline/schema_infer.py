@@ -12,8 +12,8 @@ import tensorflow_data_validation as tfdv
 from tensorflow_data_validation.statistics import stats_impl
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from pipeline.schema_file import TRAINING
 from pipeline.ingest.encode import ARROW_TYPES, to_lists
+from pipeline.schema_file import TRAINING
 from pipeline.sql import ColumnType
 
 

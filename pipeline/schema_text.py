@@ -16,9 +16,8 @@ from google.protobuf.message import Message
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 #: Entries that have a name of their own; all others are one block for all of their kind.
-_KINDS = ("feature", "sparse_feature", "weighted_feature", "string_domain") + (
-    "float_domain",
-    "int_domain",
+_KINDS = frozenset(
+    "feature sparse_feature weighted_feature string_domain float_domain int_domain".split()
 )
 
 
@@ -114,11 +113,11 @@ def _entries(schema: schema_pb2.Schema) -> Iterator[tuple[str, str, str]]:
 
 def _text(schema: schema_pb2.Schema) -> str:
     # Unicode values of a domain are for people to read.
-    return text_format.MessageToString(schema, as_utf8=True).rstrip("\n")
+    return str(text_format.MessageToString(schema, as_utf8=True)).rstrip("\n")
 
 
 def _same(block: Block, text: str) -> bool:
-    return _parsed(block.text) == _parsed(text)
+    return bool(_parsed(block.text) == _parsed(text))
 
 
 def _says(blocks: list[Block], field: str) -> schema_pb2.Schema:

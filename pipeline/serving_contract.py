@@ -103,8 +103,8 @@ def expected(schema: schema_pb2.Schema, feature: schema_pb2.Feature, environment
 
 def _not_served(name: str, count: int, rows: int, environment: str) -> Violation:
     message = (
-        f"{name}: must not be there when {environment.lower()} (it is the label, or gives it away), "
-        f"but has a value in {count:,} of {rows:,} rows"
+        f"{name}: must not be there when {environment.lower()} (it is the label, or gives it "
+        f"away), but has a value in {count:,} of {rows:,} rows"
     )
     return Violation(column=name, what="not_served", message=message, count=count, rows=rows)
 
@@ -228,8 +228,8 @@ def _wrong(name: str, what: What, wrong: pa.ChunkedArray, rows: int, why: str) -
     told = ", ".join(f"{shorten(value, 40)} ({count:,})" for value, count in pairs)
     more = len(counted) - len(pairs)
     message = (
-        f"{name}: {len(wrong):,} of {rows:,} rows ({len(wrong) / rows:.1%}) hold values that {why}: "
-        f"{told}{f' and {more:,} more' if more > 0 else ''}"
+        f"{name}: {len(wrong):,} of {rows:,} rows ({len(wrong) / rows:.1%}) hold values that "
+        f"{why}: {told}{f' and {more:,} more' if more > 0 else ''}"
     )
     return Violation(
         column=name,

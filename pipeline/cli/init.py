@@ -7,7 +7,6 @@ import os
 import click
 
 
-
 @click.command()
 @click.option(
     "--data", "path", required=True, metavar="PATH", help="CSV or Parquet: file, folder or glob."
@@ -45,6 +44,3 @@ def init(
         click.echo(line)
     option = "" if target == "headrace.toml" else f" --config {target}"
     click.echo(f"next: headrace run{option}")
-
-
-

@@ -83,9 +83,9 @@ def accept(
         changed = schema_diff.accept(change, features)
     except DataError as error:
         if new := [lines[name] for name in features if name in lines]:
-            raise DataError(f"{error} Add to [features] of {config_file}:\n" + "\n".join(new)) from (
-                error
-            )
+            raise DataError(
+                f"{error} Add to [features] of {config_file}:\n" + "\n".join(new)
+            ) from (error)
         raise
     with open(path, encoding="utf-8") as file:
         before = file.read()

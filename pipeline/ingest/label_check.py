@@ -13,9 +13,7 @@ from pipeline.errors import DataError, shorten
 _ROWS = 2048
 
 
-def refuse_other_labels(
-    connection: duckdb.DuckDBPyConnection, path: str, expression: str
-) -> None:
+def refuse_other_labels(connection: duckdb.DuckDBPyConnection, path: str, expression: str) -> None:
     """Sees that most of a file's first rows have label 0, 1 or none.
 
     Args:

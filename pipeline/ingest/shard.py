@@ -249,7 +249,7 @@ def sampled(shard: Shard, plan: IngestPlan) -> pa.Table | None:
     with sql.connect() as connection, reader.localized(shard.path) as local:
         types, _ = reader.open_source(connection, shard.path, local, plan)
         reader.verify(shard.path, local)
-        _judge(connection, types, shard, plan)
+        judge(connection, types, shard, plan)
         for batch in _batches(connection, shard, plan):
             sampler.add(_plain(batch.filter(pc.equal(batch.column("__reason"), "")), plan))
     return sampler.table(shard.span)

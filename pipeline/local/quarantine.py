@@ -74,7 +74,9 @@ class Quarantine:
         for record in records.as_numpy_iterator():
             values = tf.train.Example.FromString(record).features.feature
             texts = [values[name].bytes_list.value for name in QUARANTINE_COLUMNS]
-            why, row, source = (value[0].decode("utf-8", "replace") if value else "" for value in texts)
+            why, row, source = (
+                value[0].decode("utf-8", "replace") if value else "" for value in texts
+            )
             yield Refused(tuple(why.split(";")), source, row)
 
 

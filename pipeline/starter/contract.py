@@ -9,10 +9,10 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from pipeline import schema_file, schema_infer, schema_text
 from pipeline.ingest.plan import IngestPlan
+from pipeline.sql import ColumnType
 from pipeline.starter.draft import down
 from pipeline.starter.judged import Judged
 from pipeline.starter.propose import Proposal
-from pipeline.sql import ColumnType
 
 _HEAD = """\
 # The data contract of '{name}', written by `headrace init` from {rows}.
@@ -83,9 +83,7 @@ def _what(proposal: Proposal, name: str) -> str:
     return ""
 
 
-def _presence(
-    feature: schema_pb2.Feature, judged: Judged, rows: pa.Table, *, slack: bool
-) -> str:
+def _presence(feature: schema_pb2.Feature, judged: Judged, rows: pa.Table, *, slack: bool) -> str:
     """How many rows must have a value: a tenth less than the span that has fewest."""
     there = np.asarray(pc.is_valid(rows.column(feature.name))).astype(float)
     if not len(there):
@@ -98,7 +96,9 @@ def _presence(
         return ""
     files = [there[judged.file == index] for index in np.unique(judged.file)]
     # Splits of a table without spans are judged apart, so they are looked at apart.
-    parts = [part for part in (*files, there[judged.held_out], there[~judged.held_out]) if len(part)]
+    parts = [
+        part for part in (*files, there[judged.held_out], there[~judged.held_out]) if len(part)
+    ]
     lowest = min(float(part.mean()) for part in parts)
     size = min(len(part) for part in parts)
     least = schema_file.least_presence(lowest, size)
@@ -142,9 +142,8 @@ def _range(proposal: Proposal, feature: schema_pb2.Feature) -> str:
             feature.int_domain.min, feature.int_domain.max = int(profile.low), int(profile.high)
             return f"{profile.distinct} codes, each in several rows: others are no codes."
         return ""
-    if decision.kind == "numeric" and feature.type == schema_pb2.FLOAT:
-        # It comes close to nothing and never crosses it: an amount, a count, a length.
-        if profile.low >= 0 and profile.low <= 0.05 * profile.quantiles[3]:
-            feature.float_domain.min = 0.0
-            return "Never below 0."
+    # It comes close to nothing and never crosses it: an amount, a count, a length.
+    if decision.kind == "numeric" and 0 <= profile.low <= 0.05 * profile.quantiles[3]:
+        feature.float_domain.min = 0.0
+        return "Never below 0."
     return ""

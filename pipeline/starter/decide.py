@@ -1,4 +1,4 @@
-"""What each column is taken for, and why. The rules are plain: a person corrects them in the file."""
+"""What each column is taken for, and why. Plain rules: a person corrects them in the file."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ _CODE = frozenset(
     "gate sku fips cluster".split()
 )
 #: Codes even where there are many.
-_MANY = frozenset("id code zip zipcode postcode tract fips sku station location agent store".split())
+_MANY = frozenset(
+    "id code zip zipcode postcode tract fips sku station location agent store".split()
+)
 #: Words of a name that number the rows.
 _KEY = frozenset(
     "id key uuid guid index idx row rowid rownames rownum number num no nr serial hash "
     "unnamed".split()
 )
-_BIRTH = re.compile(r"(?i)birth|dob|born")
+BIRTH = re.compile(r"(?i)birth|dob|born")
 _COUNT = frozenset("n num count number total qty quantity amount".split())
 #: Categories kept as such; more values make `high_cardinality`.
 FEW = 100
@@ -231,7 +233,7 @@ def _timestamp(p: Profile, name: str, taken: set[str]) -> Decision:
         parts.append("weekday")
     if p.times[1] - p.times[0] > 2 * 365 * 86400 and p.months >= 12:
         parts.append("month")
-    if _BIRTH.search(name):
+    if BIRTH.search(name):
         parts = ["year"]
     parts = [part for part in parts if f"{name}_{part}" not in taken]
     told = {

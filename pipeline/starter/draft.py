@@ -53,7 +53,12 @@ class Draft:
             remarks = self.remarks.get(section, [])
             if not lines and not remarks:
                 continue
-            parts += ["", f"[{section}]", *(f"# {remark}" for remark in remarks), *_aligned(lines)]
+            parts += [
+                "",
+                f"[{section}]",
+                *(f"# {_one_line(remark)}" for remark in remarks),
+                *_aligned(lines),
+            ]
         return "\n".join(parts) + "\n"
 
 
@@ -102,9 +107,9 @@ def feature_line(decision: Decision) -> Line:
 
 def up(value: float, digits: int = 2) -> float:
     """Rounded up to so many digits behind the point."""
-    return math.ceil(value * 10**digits - 1e-9) / 10**digits
+    return float(math.ceil(value * 10.0**digits - 1e-9) / 10.0**digits)
 
 
 def down(value: float, digits: int = 2) -> float:
     """Rounded down to so many digits behind the point."""
-    return math.floor(value * 10**digits + 1e-9) / 10**digits
+    return float(math.floor(value * 10.0**digits + 1e-9) / 10.0**digits)

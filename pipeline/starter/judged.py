@@ -78,7 +78,9 @@ def judge(
     for index, (path, at) in enumerate(zip(sample.files, sample.spans, strict=True)):
         span = source.found[at].span
         split = None if window.split_by_row else "eval" if span.label in held_out else "train"
-        shard = Shard(index, len(sample.files), path, span.label, span.start, span.end, split, cutoff)
+        shard = Shard(
+            index, len(sample.files), path, span.label, span.start, span.end, split, cutoff
+        )
         types = _view(connection, sample, names, index)
         shard_work.judge(connection, types, shard, plan)
         columns = ", ".join(sql.quote(name) for name in plan.columns())
@@ -100,7 +102,7 @@ def judge(
             spans[span.label] += count
             if reason:
                 refused[span.label] += count
-                reasons.update({part: count for part in reason.split(";")})
+                reasons.update(dict.fromkeys(reason.split(";"), count))
         said.update(
             dict(
                 connection.execute(

@@ -257,8 +257,9 @@ def check(label: Label, judged: Judged) -> None:
             f"--label {shorten(label.expression)}: no row is left to learn from: {told}."
         )
     for value in (0, 1):
-        if (judged.label == 1 - value).all():
+        if (judged.label == value).all():
             raise LabelError(
-                f"--label {shorten(label.expression)}: is {1 - value} for all {len(judged.label):,} "
-                "rows that were looked at; a model needs both classes. Mend the expression."
+                f"--label {shorten(label.expression)}: is {value} for all "
+                f"{len(judged.label):,} rows that were looked at; a model needs both classes. "
+                "Mend the expression."
             )

@@ -83,7 +83,7 @@ def _score(bins: np.ndarray, label: np.ndarray, fitted: np.ndarray) -> np.ndarra
     rows = np.bincount(bins[fitted], minlength=size)
     positives = np.bincount(bins[fitted], weights=label[fitted], minlength=size)
     mean = label[fitted].mean()
-    return ((positives + _PRIOR * mean) / (rows + _PRIOR))[bins]
+    return np.take((positives + _PRIOR * mean) / (rows + _PRIOR), bins)
 
 
 def sums(

@@ -34,9 +34,7 @@ def of_new_columns(config: Config, new: Mapping[str, str]) -> Iterator[tuple[str
                 f"LIMIT {_ROWS}"
             )
             (rows,) = connection.execute("SELECT count(*) FROM sample").fetchone() or (0,)
-            sample = Sample(
-                (path,), (0,), (column,), {column: types[column]}, {}, rows, rows, None
-            )
+            sample = Sample((path,), (0,), (column,), {column: types[column]}, {}, rows, rows, None)
             (profile,) = profiling.columns(connection, sample)
         name = plain_names([*config.features, column])[column]
         (decision,) = decide.features([profile], {column: name})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 
 from pipeline.ingest.shard import QUARANTINE_COLUMNS
+from pipeline.starter.sources import Source
 
 #: Names that ingestion needs for itself.
 _RESERVED = {*QUARANTINE_COLUMNS, "__span"}
@@ -50,3 +52,18 @@ def free(name: str, taken: set[str]) -> str:
     lower = {other.lower() for other in taken}
     candidates = [name, *(f"{name}_{number}" for number in range(2, 10_000))]
     return next(candidate for candidate in candidates if candidate.lower() not in lower)
+
+
+def slug_of(source: Source, target: str) -> str:
+    """A name for pipeline and model: of the configuration file, the data file, or its folder."""
+    stem = os.path.splitext(os.path.basename(target))[0]
+    literal = re.split(r"[{*]", os.path.basename(source.pattern))[0]
+    file = re.sub(r"\.(csv|tsv|txt|parquet|pq|gz|zst)\b.*$", "", literal)
+    folders = [part for part in source.base.split("/") if part not in ("", "data")]
+    words = [stem if stem != "headrace" else "", file, folders[-1] if folders else "", "model"]
+    for word in words:
+        slug = re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-")
+        slug = re.sub(r"^[^a-z]+", "", slug)[:60].strip("-")
+        if len(slug) > 1:
+            return slug
+    return "model"

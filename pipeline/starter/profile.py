@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 import duckdb
 
@@ -120,11 +121,14 @@ def _column(
         f"CASE WHEN {sql.present(name, kind)} THEN {value} END AS v, {number} AS n, {SHARD} "
         "FROM sample)"
     )
-    row = connection.execute(
-        "SELECT count(v), count(n), count(*) FILTER (n = trunc(n)), min(n), max(n), "
-        "quantile_cont(n, [0.001, 0.01, 0.05, 0.5, 0.95, 0.99, 0.999]) FILTER (isfinite(n)), "
-        "avg(length(v)), avg(length(v) - length(replace(v, ' ', '')) + 1) FROM one"
-    ).fetchone() or (0,) * 8
+    row: tuple[Any, ...] = (
+        connection.execute(
+            "SELECT count(v), count(n), count(*) FILTER (n = trunc(n)), min(n), max(n), "
+            "quantile_cont(n, [0.001, 0.01, 0.05, 0.5, 0.95, 0.99, 0.999]) FILTER (isfinite(n)), "
+            "avg(length(v)), avg(length(v) - length(replace(v, ' ', '')) + 1) FROM one"
+        ).fetchone()
+        or (0,) * 8
+    )
     found.present, found.numbers, found.whole = row[:3]
     found.low, found.high = row[3] or 0.0, row[4] or 0.0
     found.quantiles = tuple(row[5] or ())
@@ -162,12 +166,12 @@ def _moments(connection: duckdb.DuckDBPyConnection, found: Profile) -> None:
         kind,
         time_format=None if found.time_format == "auto" else found.time_format,
     )
-    (first, last, found.hours, found.days, found.months) = connection.execute(
+    first, last, found.hours, found.days, found.months = connection.execute(
         "SELECT min(t), max(t), count(DISTINCT t // 3600 % 24), count(DISTINCT t // 86400), "
         "count(DISTINCT strftime(make_timestamp(t * 1000000), '%Y-%m')) "
         f"FROM (SELECT {moment} AS t FROM one) WHERE abs(t) < 100000000000"
     ).fetchone() or (None, None, 0, 0, 0)
-    if first is None:
+    if first is None or last is None:
         found.time_format = None
     else:
         found.times = (first, last)
@@ -220,8 +224,10 @@ def _of_number(connection: duckdb.DuckDBPyConnection, found: Profile) -> str | N
         return None
     if _SECONDS[0] <= low and high <= _SECONDS[1]:
         return "auto"
-    if 19000101 <= low and high <= 21001231 and _fits(
-        connection, found, "try_strptime(v, '%Y%m%d')"
+    if (
+        low >= 19000101
+        and high <= 21001231
+        and _fits(connection, found, "try_strptime(v, '%Y%m%d')")
     ):
         return "%Y%m%d"
     return None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import duckdb
 
 from pipeline import sql
-from pipeline.config import CsvOptions
+from pipeline.config import CsvOptions, Encoding
 from pipeline.errors import DataError
 from pipeline.ingest import reader
 from pipeline.starter.sources import Source
@@ -200,7 +200,7 @@ def _dialect(connection: duckdb.DuckDBPyConnection, path: str, local: str) -> Cs
     return CsvOptions(delimiter=delimiter, encoding=encoding)
 
 
-def _encoding(path: str, local: str) -> str:
+def _encoding(path: str, local: str) -> Encoding:
     decoder = codecs.getincrementaldecoder("utf-8")()
     seen = 0
     for block in reader.blocks(path, local):
@@ -274,13 +274,9 @@ def apply_nulls(connection: duckdb.DuckDBPyConnection, sample: Sample, csv: CsvO
         f"AS {sql.quote(name)}"
         for name in sample.names
     )
-    connection.execute(
-        f"CREATE OR REPLACE TABLE sample AS SELECT {columns}, {SHARD} FROM sample"
-    )
+    connection.execute(f"CREATE OR REPLACE TABLE sample AS SELECT {columns}, {SHARD} FROM sample")
 
 
 def nested(kind: str) -> bool:
     """Whether DuckDB's type holds more than one value, or none that a model could take."""
     return bool(re.search(r"\[|^(STRUCT|MAP|UNION|INTERVAL|BIT|BLOB|VARIANT|GEOMETRY)", kind))
-
-

@@ -76,7 +76,9 @@ def find(path: str) -> Source:
     names = [found.removeprefix(base).lstrip("/") for found in paths]
     odd = next((name for name in names if re.search(r"[{}*]", name)), None)
     if odd:
-        raise DataError(f"{odd!r}: a name with {{ }} or * cannot be told from a pattern; rename it.")
+        raise DataError(
+            f"{odd!r}: a name with {{ }} or * cannot be told from a pattern; rename it."
+        )
     if len(names) == 1:
         return _source(base, names[0], "one file: one table, without spans")
     for regex, form in _DATES:
@@ -115,7 +117,9 @@ def _files(path: str) -> list[str]:
     kinds = Counter(reader.kind_of(found) for found in usable)
     if len(kinds) > 1:
         told = " and ".join(f"{count} {kind}" for kind, count in kinds.items())
-        raise DataError(f"{path}: holds {told} files. Name those of one kind: --data 'FOLDER/*.csv'.")
+        raise DataError(
+            f"{path}: holds {told} files. Name those of one kind: --data 'FOLDER/*.csv'."
+        )
     return sorted(usable)
 
 
@@ -194,7 +198,17 @@ def _one(parts: list[str]) -> str:
     if len(set(parts)) == 1:
         return parts[0]
     # Cut where a word ends: `part-00000` and `part-00001` differ in the whole number.
-    start = re.sub(r"[A-Za-z0-9]+$", "", os.path.commonprefix(parts))
+    start = re.sub(r"[A-Za-z0-9]+$", "", _common(parts))
     rest = [part[len(start) :] for part in parts]
-    end = os.path.commonprefix([part[::-1] for part in rest])[::-1]
+    end = _common([part[::-1] for part in rest])[::-1]
     return f"{start}*{re.sub(r'^[A-Za-z0-9]+', '', end)}"
+
+
+def _common(texts: list[str]) -> str:
+    """The beginning that all share, letter by letter."""
+    alike = 0
+    for letters in zip(*texts, strict=False):
+        if len(set(letters)) > 1:
+            break
+        alike += 1
+    return texts[0][:alike]

@@ -11,8 +11,7 @@ from pathlib import Path
 from pipeline import config_file, schema_file
 from pipeline.errors import RunError
 from pipeline.local import quiet
-from pipeline.starter import propose
-from pipeline.starter.propose import Proposal
+from pipeline.starter.propose import Proposal, propose
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def write(
         HeadraceError: nothing was written; the message says why.
     """
     _refuse_existing([target], force)
-    proposal = propose.propose(path, label, target, say)
+    proposal = propose(path, label, target, say)
     schema_path = proposal.config.data.schema_file
     _refuse_existing([target, schema_path], force)
     say("inferring the schema")

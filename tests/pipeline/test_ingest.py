@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from pipeline import config_file
+from pipeline.errors import DataError
 from pipeline.ingest import shard as shard_work
 from pipeline.ingest.encode import empty_file
-from pipeline.ingest.plan import SPLITS, IngestPlan, ShardReport, shards
+from pipeline.ingest.plan import SPLITS, IngestPlan, Shard, ShardReport, shards
 from pipeline.ingest.summary import Ingested, SpanRows, summarize
 from pipeline.spans import Span, SpanFiles, Window
 
@@ -426,12 +427,35 @@ def test_nan_is_missing_and_no_reason(bench: Any) -> None:
     ],
 )
 def test_a_label_that_is_no_label_refuses_the_row(bench: Any, expression: str, reason: str) -> None:
-    plan = bench.plan(label={"expression": expression})
+    some = f"CASE WHEN distance > 4 THEN CAST(({expression}) AS VARCHAR) ELSE '1' END"
+    plan = bench.plan(label={"expression": some})
     made = bench.ingest(bench.write_csv("a.csv", bench.rows(tip=8.0)), plan)
     assert made.report.error is None
-    assert made.report.rows == {"train": 0, "eval": 0, "quarantine": 6}
-    assert made.report.reasons == {reason: 6}
+    assert made.report.rows == {"train": 3, "eval": 0, "quarantine": 3}
+    assert made.report.reasons == {reason: 3}
     assert all("label" not in example for example in made.refused)
+
+
+@pytest.mark.parametrize(
+    "expression, what",
+    [
+        ("fare", "'fare' is an amount (10, 11, …), not 0 or 1"),
+        ("riders", "'riders' is one of 3 classes (1, 2, 3), not 0 or 1"),
+        ("flag", "'flag' is one of 2 classes (N, Y), not 0 or 1"),
+    ],
+)
+def test_a_label_that_is_no_question_is_refused_at_once(
+    bench: Any, expression: str, what: str
+) -> None:
+    plan = bench.plan(label={"expression": expression})
+    path = bench.write_csv("a.csv", bench.rows(12))
+    made = bench.ingest(path, plan)
+    message = made.report.error
+    assert what in message and "Headrace learns a yes-or-no label" in message
+    assert sum(made.report.rows.values()) == 0
+    with pytest.raises(DataError, match="yes-or-no label") as early:
+        shard_work.check(Shard(0, 1, str(path), "2019-12", None, None, "train"), plan)
+    assert str(early.value) == message
 
 
 def test_a_rule_may_speak_of_what_is_missing(bench: Any) -> None:
