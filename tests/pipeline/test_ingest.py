@@ -439,7 +439,7 @@ def test_a_label_that_is_no_label_refuses_the_row(bench: Any, expression: str, r
 @pytest.mark.parametrize(
     "expression, what",
     [
-        ("fare", "'fare' is an amount (10, 11, …), not 0 or 1"),
+        ("fare", "'fare' is an amount (10.0, 11.0, …), not 0 or 1"),
         ("riders", "'riders' is one of 3 classes (1, 2, 3), not 0 or 1"),
         ("flag", "'flag' is one of 2 classes (N, Y), not 0 or 1"),
     ],
