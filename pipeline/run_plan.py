@@ -21,6 +21,8 @@ _CODE = {
     "drift": (
         "pipeline/drift",
         "pipeline/ingest/sample.py",
+        "pipeline/schema_file.py",
+        "pipeline/serving_contract.py",
         "pipeline/components/distribution_validator.py",
         "models/config.py",
     ),

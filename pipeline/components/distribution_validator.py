@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx import types
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.dsl.io import fileio
@@ -21,10 +22,10 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
 from models.config import Features, Section, features_from_json, features_to_json
-from pipeline import schema_file
+from pipeline import schema_file, serving_contract
 from pipeline.components.drift_report import DriftReport
 from pipeline.config import Config, DriftConfig
-from pipeline.drift import champion, compare, report, requests
+from pipeline.drift import champion, compare, report, requests, words
 from pipeline.drift.bins import binned
 from pipeline.drift.columns import Column, columns
 from pipeline.drift.report import (
@@ -88,12 +89,8 @@ class DistributionValidatorExecutor(base_executor.BaseExecutor):  # type: ignore
             comparing,
             features_from_json(exec_properties["features"]),
             Calibration.model_validate_json(text) if text else None,
-            schema_file.thresholds(
-                io_utils.SchemaReader().read(
-                    io_utils.get_only_uri_in_dir(
-                        artifact_utils.get_single_uri(input_dict["schema"])
-                    )
-                )
+            io_utils.SchemaReader().read(
+                io_utils.get_only_uri_in_dir(artifact_utils.get_single_uri(input_dict["schema"]))
             ),
             ingested,
             sample.read(examples, comparing.drift.sample_rows),
@@ -114,12 +111,12 @@ class _Work:
         comparing: Comparing,
         features: Features,
         calibration: Calibration | None,
-        contract: dict[str, dict[str, float]],
+        schema: schema_pb2.Schema,
         ingested: Ingested,
         samples: dict[tuple[str, str], pa.Table],
     ) -> None:
         self._comparing, self._features, self._calibration = comparing, features, calibration
-        self._contract = contract
+        self._schema = schema
         self._ingested = ingested
         order = list(ingested.spans)
         self._train, self._newest = (
@@ -127,6 +124,7 @@ class _Work:
             for split in ("train", "eval")
         )
         self._notes: list[str] = []
+        self._violations: list[serving_contract.Violation] = []
 
     def report(self, model: str | None) -> Report:
         """Everything that can be compared."""
@@ -160,6 +158,7 @@ class _Work:
             comparisons=tuple(comparisons),
             history=tuple(past),
             calibration=self._summary(),
+            violations=tuple(self._violations),
             notes=tuple(self._notes),
         )
 
@@ -181,7 +180,7 @@ class _Work:
         return compare.thresholds(
             features,
             known.thresholds if known else {},
-            self._contract,
+            schema_file.thresholds(self._schema),
             current_rows=rows,
             false_alarms=self._comparing.drift.false_alarms,
         )
@@ -237,6 +236,7 @@ class _Work:
         if drift.request_log is None:
             return
         rows = requests.read(drift.request_log, self._features, drift.sample_rows)
+        self._violations = serving_contract.violations(self._schema, rows)
         if rows.num_rows < drift.min_requests:
             self._notes.append(
                 f"skew was not measured: {rows.num_rows:,} rows are logged in {drift.request_log}, "
@@ -247,7 +247,7 @@ class _Work:
         without = [[one for one in part if one.type != "label"] for part in window]
         features = compare.together(without, [asked])
         bounds = self._bounds(features, rows.num_rows)
-        side = Side(label="logged requests", rows=rows.num_rows, sampled=rows.num_rows)
+        side = Side(label=words.REQUESTS, rows=rows.num_rows, sampled=rows.num_rows)
         yield compare.compare("skew", (self._window(), side), features, bounds)
 
     def _summary(self) -> CalibrationSummary | None:

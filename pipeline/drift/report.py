@@ -7,6 +7,7 @@ from typing import Literal
 
 from models.config import Section
 from pipeline.drift.columns import Type
+from pipeline.serving_contract import Violation
 
 FILE = "drift.json"
 
@@ -135,10 +136,12 @@ class Report(Section):
     Attributes:
         history: each span of the window and the newest, against the spans before it.
         calibration: None: thresholds are from chance alone.
+        violations: what logged requests hold that the schema's SERVING environment forbids.
         notes: what could not be compared, or should be known of the thresholds.
     """
 
     comparisons: tuple[Comparison, ...] = ()
     history: tuple[Past, ...] = ()
     calibration: CalibrationSummary | None = None
+    violations: tuple[Violation, ...] = ()
     notes: tuple[str, ...] = ()

@@ -21,12 +21,22 @@ NAMES = {
     "label_rate": "change of the label's rate",
     "calibration": "|mean prediction / mean label - 1|",
 }
+#: What logged requests are called where a span's label stands.
+REQUESTS = "logged requests"
 #: Values never seen that are told.
 _EXAMPLES = 5
 
 
 def findings(report: Report) -> Iterator[Finding]:
-    """One finding for each feature that is too far."""
+    """One finding for each feature that is too far, and each way in which requests are wrong."""
+    for broken in report.violations:
+        yield Finding(
+            kind="skew",
+            feature=broken.column,
+            split=REQUESTS,
+            message=broken.message,
+            value=broken.count / max(broken.rows, 1),
+        )
     for comparison in report.comparisons:
         for feature in comparison.features:
             if any(one.alarms for one in feature.measures):

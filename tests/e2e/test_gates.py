@@ -129,6 +129,9 @@ with tf.io.TFRecordWriter({str(log)!r}) as writer:
     blocked = changeable.run()
     assert blocked.code == 3, blocked.out + blocked.err
     findings = [f for f in blocked.result["gates"]["data"]["findings"] if f["kind"] == "skew"]
-    told = {f["feature"] for f in findings}
+    told = {f["feature"] for f in findings if f["measure"]}
     assert "trip_distance" in told and "payment_type" not in told
+    # The request is also held to the schema: it left out columns that every trip has.
+    (lacking,) = (f for f in findings if f["feature"] == "pickup_datetime" and not f["measure"])
+    assert "missing" in lacking["message"]
     assert all(f["split"] == "logged requests" for f in findings)
