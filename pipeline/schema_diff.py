@@ -174,14 +174,14 @@ def _examples(
         for part in filter(None, reason.split(";")):
             seen.refused[part] += count
             seen.bad.setdefault(part, shorten(row, 120))
-    for name in plan.columns():
-        reason = f"type: {name} is not {plan.columns()[name]}"
+    for name, kind in plan.columns().items():
+        reason = f"type: {name} is not {kind}"
         if reason not in seen.refused or name not in types:
             continue
         column = sql.quote(name)
         values = connection.execute(
             f"SELECT CAST({column} AS VARCHAR), count(*) FROM source WHERE "
-            f"{sql.present(name, types[name])} AND ({plan.typed(name, types[name])}) IS NULL "
+            f"{sql.present(name, types[name])} AND ({plan.typed(name, kind, types[name])}) IS NULL "
             "GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5"
         ).fetchall()
         if values:

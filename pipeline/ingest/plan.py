@@ -53,11 +53,11 @@ class IngestPlan(Section):
                 columns[name] = "timestamp"
         return columns | dict(self.label.leaks)
 
-    def typed(self, column: str, source: str) -> str:
+    def typed(self, column: str, kind: ColumnType, source: str) -> str:
         """SQL of a column in its canonical type; `source` is its type in the file."""
         return sql.typed(
             column,
-            self.columns()[column],
+            kind,
             source,
             time_format=self.time_formats.get(column),
             decimal=self.csv.decimal,

@@ -83,7 +83,7 @@ def judge(
     exprs, broken = [], {}
     for name, kind in columns.items():
         source = types.get(name, '"NULL"')
-        expr = plan.typed(name, source)
+        expr = plan.typed(name, kind, source)
         exprs.append(f"{expr} AS {sql.quote(name)}")
         if name in types:
             broken[f"type: {name} is not {kind}"] = (
@@ -284,7 +284,7 @@ def time_cutoff(window: Window, plan: IngestPlan) -> int | None:
                 with reader.localized(path) as local:
                     types, _ = reader.open_source(connection, path, local, plan)
                     source = types.get(plan.time_column, '"NULL"')
-                    moment = plan.typed(plan.time_column, source)
+                    moment = plan.typed(plan.time_column, "timestamp", source)
                     try:
                         connection.execute(f"INSERT INTO times SELECT {moment} FROM source")
                     except duckdb.Error as error:

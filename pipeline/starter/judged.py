@@ -146,7 +146,7 @@ def _cutoff(
     if plan.time_column is None:
         return None
     column = next(old for old, new in names.items() if new == plan.time_column)
-    moment = plan.typed(plan.time_column, sample.types[column])
+    moment = plan.typed(plan.time_column, "timestamp", sample.types[column])
     (cutoff,) = connection.execute(
         f"SELECT quantile_disc({moment}, ?) FROM (SELECT {sql.quote(column)} AS "
         f"{sql.quote(plan.time_column)} FROM sample)",

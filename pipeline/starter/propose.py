@@ -99,6 +99,7 @@ def propose(path: str, label: str | None, target: str, say: Callable[[str], None
 
 def _propose(state: State) -> Proposal:
     hunt.by_construction(state)
+    _require_features(state)
     judged = _judge(state)
     labels.check(state.label, judged)
     times.add_elapsed(state, judged)
@@ -106,13 +107,7 @@ def _propose(state: State) -> Proposal:
     if state.time_column:  # it decides which rows are held out
         judged = _judge(state)
     hunt.by_figures(state, judged)
-    if not any(decision.used for decision in state.decisions.values()):
-        first = list(state.decisions.values())[:5]
-        raise DataError(
-            f"{state.source.base}: no column is left that a model could learn from: "
-            + "; ".join(f"{decision.name}: {decision.why}" for decision in first)
-            + ". Add columns that vary and are known when the prediction is made."
-        )
+    _require_features(state)
     judged = _judge(state)
     text = layout.draft(state, judged).text()
     config = _parse(state, text)
@@ -127,6 +122,17 @@ def _propose(state: State) -> Proposal:
         rows=state.sample.rows,
         total=state.sample.total,
         remarks=layout.remarks(state, judged),
+    )
+
+
+def _require_features(state: State) -> None:
+    if any(decision.used for decision in state.decisions.values()):
+        return
+    told = "; ".join(f"{one.name}: {one.why}" for one in list(state.decisions.values())[:5])
+    raise DataError(
+        f"{state.source.base}: beside the label no column is left that a model could learn from"
+        f"{f' ({told})' if told else ''}. Add columns that vary and are known when the prediction "
+        "is made."
     )
 
 

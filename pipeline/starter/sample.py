@@ -19,6 +19,8 @@ from pipeline.starter.sources import Source
 
 #: What is looked at, at most. A reader of a larger table is told so.
 ROWS, CELLS, FILES = 200_000, 10_000_000, 40
+#: More take minutes, and a model of so many columns takes thought, not a proposal.
+COLUMNS = 2_000
 #: Above so many bytes files are not read to their end: their first rows stand for them.
 WHOLE_BYTES = 2_000_000_000
 #: Read to find the encoding.
@@ -79,6 +81,11 @@ def load(connection: duckdb.DuckDBPyConnection, source: Source) -> Sample:
         scans, names = _scans(paths, local, options)
         order = list(dict.fromkeys(name for columns in names for name in columns))
         reader.refuse_duplicates(paths[-1], order)
+        if len(order) > COLUMNS:
+            raise DataError(
+                f"{paths[-1]}: has {len(order):,} columns; at most {COLUMNS:,} are looked at. "
+                "Write a table with those that may matter."
+            )
         limit = max(1000, min(ROWS, CELLS // max(1, len(order))))
         total = _count(connection, paths, local, scans)
         _fill(connection, paths, scans, total, limit)
