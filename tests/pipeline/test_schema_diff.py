@@ -84,7 +84,10 @@ def said(**columns: Any) -> dict[tuple[str, str], tuple[int, tuple[str, ...]]]:
         ({"riders": [1, 9, 9]}, {("riders", "range"): (2, ("9",))}),
         ({"riders": [0.5, 1.0, 2.0]}, {("riders", "type"): (3, ("0.5",))}),
         ({"colour": ["red", None, None]}, {("colour", "unknown"): (1, ())}),
-        ({"flag": pa.array(["Y", "Q", "N"]).dictionary_encode()}, {("flag", "values"): (1, ("Q",))}),
+        (
+            {"flag": pa.array(["Y", "Q", "N"]).dictionary_encode()},
+            {("flag", "values"): (1, ("Q",))},
+        ),
     ],
 )
 def test_requests_are_held_to_the_serving_environment(

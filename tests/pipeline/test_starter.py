@@ -70,8 +70,10 @@ def test_each_column_is_taken_for_what_it_is(bench: Any, tmp_path: Path) -> None
     assert config.data.time_column == "joined"
     assert config.label.expression == "churned = 'yes'"
     assert config.label.leaks == {"churned": "string", "refund": "int"}
-    assert any("suspected leak: refund predicts the label alone: AUC 1.0" in r for r in made.remarks)
-    assert "country = { kind = \"ignore\" }" in made.text and "always 'DE'" in made.text
+    assert any(
+        "suspected leak: refund predicts the label alone: AUC 1.0" in r for r in made.remarks
+    )
+    assert 'country = { kind = "ignore" }' in made.text and "always 'DE'" in made.text
 
 
 def test_the_same_data_give_the_same_text(bench: Any, tmp_path: Path) -> None:
