@@ -57,7 +57,7 @@ bench: env ## against stock TFX, boosted trees and a plain model server
 	@$(BIN)/python benchmarks/quality.py
 	@$(BIN)/python benchmarks/serving.py
 
-audit: env ## faults through the real pipeline: worse than pipeline/audit/MATRIX.md fails (ten minutes)
+audit: env ## faults through the real pipeline: worse than pipeline/audit/MATRIX.md fails (some twelve minutes)
 	@$(BIN)/headrace audit --span 2019-12 --baseline pipeline/audit/MATRIX.json $(ARGS)
 
 env: ## the environment alone (.venv)

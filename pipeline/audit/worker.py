@@ -7,6 +7,9 @@ import os
 import time
 from pathlib import Path
 
+import duckdb
+import pyarrow as pa
+
 from pipeline.audit import catalog, observed
 from pipeline.audit.fault import CONTROL, Fault, NotApplicableError
 from pipeline.audit.observed import Observation
@@ -51,7 +54,11 @@ def make_champion(workshop: Workshop) -> None:
 
         first_schema.infer(workshop.everything())
     scene = workshop.champion()
-    result = local.run(scene.config, scene.newest, _Silent(), wait_seconds=0)
+    try:
+        result = local.run(scene.config, _label(scene), _Silent(), wait_seconds=0)
+    except HeadraceError as error:
+        # Not all of the family can be sent to another process; this one can.
+        raise RunError(f"no champion: {error}") from error
     if result.status != "pushed":
         raise RunError(
             f"no champion: the run on sampled rows of span {scene.newest} is {result.status} "
@@ -79,6 +86,10 @@ def rehearse(workshop: Workshop, name: str) -> Observation:
         fault.spoil(scene)
     except NotApplicableError as reason:
         told = f"the data has not: {reason}"
+        return Observation(name, "not_applicable", (), told, "", _since(started))
+    except (duckdb.Error, pa.ArrowException) as error:
+        first = str(error).partition("\n")[0][:200]
+        told = f"it cannot be made of this data: {first}"
         return Observation(name, "not_applicable", (), told, "", _since(started))
     return _run(name, scene, started)
 

@@ -159,3 +159,22 @@ def test_two_spans_are_too_few(make_scene: Callable[..., Any], tmp_path: Path) -
         scene.file(span).unlink()
     with pytest.raises(DataError, match="needs three spans"):
         workshop.set_up(scene.config, tmp_path / "shop", span=None, train_spans=4, rows=100)
+
+
+def test_no_champion_is_told_in_words_that_another_process_can_send(
+    scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pickle
+
+    from pipeline.audit import worker
+    from pipeline.errors import ConfigError, Fault, RunError
+
+    def run(*arguments: Any, **settings: Any) -> None:
+        raise ConfigError("trips.toml", [Fault("label.expression", "", "names no column", "Mend.")])
+
+    shop = workshop.set_up(scene.config, tmp_path / "shop", span="2019-12", train_spans=5, rows=100)
+    (shop.root / "champion" / "schema.pbtxt").touch()
+    monkeypatch.setattr(worker.local, "run", run)
+    with pytest.raises(RunError, match=r"no champion: trips\.toml") as caught:
+        worker.make_champion(shop)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
