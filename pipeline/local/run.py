@@ -98,7 +98,12 @@ def _keep(result: RunResult, places: Places) -> None:
 
 def _pages(result: RunResult, places: Places, watcher: Watcher) -> None:
     """Writes the run's page and the index. With or without them, what happened has happened."""
-    if not _written(result.report, watcher, lambda: run_page(result, places)):
+
+    def page() -> None:
+        with quiet.output_to(result.log):  # ML Metadata tells of every connection
+            run_page(result, places)
+
+    if not _written(result.report, watcher, page):
         result.report = ""
         _keep(result, places)
     _written(places.index, watcher, lambda: index_page(places))
