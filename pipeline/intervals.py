@@ -22,6 +22,9 @@ from dataclasses import dataclass
 #: Of the standard normal distribution: 95 % lie within so many standard deviations.
 Z = 1.959963984540054
 
+#: With fewer positive rows the ratio of means is too skewed for the delta method.
+FEW = 10
+
 #: Bin of a prediction → rows and positive rows in it.
 Bins = Mapping[int, tuple[int, float]]
 #: The same for the predictions of two models on the same rows.
@@ -79,7 +82,7 @@ def error_of_mean(total: float, squares: float, rows: int) -> float:
 def error_of_ratio(
     predictions: float, squares: float, hits: float, labels: float, rows: int
 ) -> float:
-    """Standard error of mean prediction / mean label.
+    """Standard error of mean prediction / mean label; NaN with fewer than `FEW` positive rows.
 
     Args:
         predictions: sum of the predictions.
@@ -88,7 +91,7 @@ def error_of_ratio(
         labels: sum of the labels, each 0 or 1.
         rows: number of rows.
     """
-    if not labels:
+    if labels < FEW:
         return math.nan
     ratio = predictions / labels
     # The influence of a row on the ratio is (prediction - ratio * label) / mean label.
@@ -159,6 +162,8 @@ def error_of_calibration_change(
 ) -> float:
     """Standard error of |R₁ - 1| - |R₂ - 1| on the same rows, by the delta method.
 
+    NaN with fewer than `FEW` positive rows.
+
     Args:
         ratios: R of either model.
         squares: of either model, as for `error_of_ratio`.
@@ -167,7 +172,7 @@ def error_of_calibration_change(
         labels: as for `error_of_ratio`.
         rows: number of rows.
     """
-    if not labels or not all(map(math.isfinite, ratios)):
+    if labels < FEW or not all(map(math.isfinite, ratios)):
         return math.nan
     one, other = (math.copysign(1.0, ratio - 1) for ratio in ratios)
     slope = one * ratios[0] - other * ratios[1]

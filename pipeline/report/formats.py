@@ -138,6 +138,15 @@ class Finding(_Told):
     allowed_until: str | None = None
     reason: str | None = None
 
+    @property
+    def told(self) -> str:
+        """The message; of quarantined rows without the sample, which the page shows elsewhere."""
+        return (
+            self.message.partition(", for example ")[0]
+            if self.kind == "quarantine"
+            else self.message
+        )
+
 
 class Verdict(_Told):
     """`verdict.json` of the DataGate."""

@@ -122,7 +122,9 @@ def test_the_error_of_a_mean_is_that_of_the_textbook() -> None:
 def test_what_is_undefined_has_no_interval() -> None:
     assert math.isnan(intervals.error_of_auc({1: (10, 10.0)}))
     assert math.isnan(intervals.error_of_auc({}))
-    assert math.isnan(intervals.error_of_ratio(1.0, 1.0, 0.0, 0.0, 5))
+    for positives in (0.0, 9.0):  # none, and too few for the delta method
+        assert math.isnan(intervals.error_of_ratio(20.0, 10.0, 5.0, positives, 500))
+    assert intervals.error_of_ratio(20.0, 10.0, 5.0, 10.0, 500) > 0
     assert intervals.around(math.nan, 0.1) is None
     assert intervals.around(0.5, math.nan) is None
     assert intervals.wilson(0, 0) is None
