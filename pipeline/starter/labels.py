@@ -95,9 +95,10 @@ def choose(text: str | None, profiles: Sequence[Profile], names: Mapping[str, st
 def _references(text: str) -> Iterator[tuple[str, int, int]]:
     """Columns an expression names, each with its place in the UTF-8 text."""
     prefix = "SELECT ("
-    (answer,) = sql.connect().execute(
-        "SELECT json_serialize_sql(?)", [f"{prefix}{text}\n)"]
-    ).fetchone() or ("{}",)
+    with sql.connect() as connection:
+        (answer,) = connection.execute(
+            "SELECT json_serialize_sql(?)", [f"{prefix}{text}\n)"]
+        ).fetchone() or ("{}",)
 
     def walk(node: Any) -> Iterator[tuple[str, int, int]]:
         if isinstance(node, dict):
