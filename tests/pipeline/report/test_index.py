@@ -97,7 +97,7 @@ def test_a_page_that_cannot_be_written_is_one_line_and_no_other_outcome(
     runs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watcher = _Watcher()
-    result = runs.add()
+    result = runs.add(log=str(runs.folder / "run.log"))
     result.report = runs.places.report(result.run_id)
     run._pages(result, runs.places, watcher)
     assert not watcher.said and Path(result.report).is_file()
