@@ -39,15 +39,20 @@ class _SumsCombiner(beam.CombineFn):  # type: ignore[misc]
 
     def add_input(self, accumulator: Sums, element: metric_types.StandardMetricInputs) -> Sums:
         label = float(_single(element.labels, self._key.model_name))
-        prediction = self._prediction(element, self._key.model_name)
+        prediction = self._prediction(element, self._key.model_name, label)
         if self._baseline is None:
             accumulator.add_row(label, prediction)
         else:
-            accumulator.add_pair(label, prediction, self._prediction(element, self._baseline))
+            other = self._prediction(element, self._baseline, label)
+            accumulator.add_pair(label, prediction, other)
         return accumulator
 
-    def _prediction(self, element: metric_types.StandardMetricInputs, model: str) -> float:
-        return float(_single(element.predictions, model, self._prediction_key))
+    def _prediction(
+        self, element: metric_types.StandardMetricInputs, model: str, label: float
+    ) -> float:
+        prediction = float(_single(element.predictions, model, self._prediction_key))
+        # What is not a number is as wrong as can be: such a model is refused by its bars.
+        return 1 - label if math.isnan(prediction) else prediction
 
     def merge_accumulators(self, accumulators: Iterable[Sums]) -> Sums:
         total = Sums()

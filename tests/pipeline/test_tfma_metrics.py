@@ -151,3 +151,10 @@ def test_a_change_is_paired_row_by_row_and_parts_may_be_merged(rows: pd.DataFram
         )
     # Far smaller than that of either model: what both find hard cancels out.
     assert metrics._auc_change_error(whole) < intervals.error_of_auc(whole.bins) / 2
+
+
+def test_what_is_not_a_number_is_wholly_wrong(rows: pd.DataFrame) -> None:
+    diverged = rows.assign(probability=np.float32("nan"))
+    whole = evaluate(diverged, OURS, "pipeline.components.metrics")[()]
+    assert whole["auc"] == 0
+    assert whole["binary_crossentropy"] > 10
