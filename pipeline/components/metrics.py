@@ -50,9 +50,11 @@ class _SumsCombiner(beam.CombineFn):  # type: ignore[misc]
     def _prediction(
         self, element: metric_types.StandardMetricInputs, model: str, label: float
     ) -> float:
-        prediction = float(_single(element.predictions, model, self._prediction_key))
+        prediction = _single(element.predictions, model, self._prediction_key)
         # What is not a number is as wrong as can be: such a model is refused by its bars.
-        return 1 - label if math.isnan(prediction) else prediction
+        if prediction is None or math.isnan(prediction):
+            return 1 - label
+        return float(prediction)
 
     def merge_accumulators(self, accumulators: Iterable[Sums]) -> Sums:
         total = Sums()
