@@ -6,7 +6,8 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +17,9 @@ from pipeline.errors import HeadraceError
 
 if TYPE_CHECKING:
     from pipeline.config import Config
+    from pipeline.vertex.jobs import JobStatus, Task
     from pipeline.vertex.lint.finding import Finding
+    from pipeline.vertex.twin.parity import Row
 
 
 @click.group()
@@ -98,6 +101,226 @@ def lint(file: str | None, config_file: str, python: str | None, as_json: bool) 
             click.echo(f"{finding}  [{finding.check}]")
         click.echo(_count(found))
     raise SystemExit(1 if found else 0)
+
+
+@vertex.command()
+@config_option
+@click.option("--span", metavar="SPAN", help="Newest span to use; default: the newest there is.")
+@click.option(
+    "--parity", "with_parity", is_flag=True, help="Compare with a local run of the same data."
+)
+@click.option(
+    "--fault",
+    "fault_names",
+    multiple=True,
+    metavar="FAULT",
+    help="Let something go wrong: 403, 429, 503, NODE=fail or NODE=preempt.",
+)
+@click.option("--job-id", metavar="ID", help="Id of the job; default: name, span and second.")
+@click.option("--fresh", is_flag=True, help="Forget earlier rehearsals first.")
+@json_option
+def rehearse(
+    config_file: str,
+    span: str | None,
+    with_parity: bool,
+    fault_names: tuple[str, ...],
+    job_id: str | None,
+    fresh: bool,
+    as_json: bool,
+) -> None:
+    """Run the compiled job on a twin of Vertex on this machine. Exit codes as `headrace run`."""
+    import shutil
+
+    from rich.console import Console
+
+    from pipeline.cli.run import Progress, show
+    from pipeline.local import quiet
+    from pipeline.vertex import prepare
+    from pipeline.vertex.twin.faults import Faults
+
+    config = _config(config_file)
+    faults = Faults.parse(fault_names)
+    prepare.view(config)
+    os.environ.update({k: v for k, v in quiet.ENVIRONMENT.items() if k not in os.environ})
+    progress = Progress(Console(stderr=True, soft_wrap=True))
+    progress.node("imports", None)
+    from pipeline.vertex import jobs
+    from pipeline.vertex.twin import rehearse as twins
+    from pipeline.vertex.twin.parity import compare
+
+    if fresh:
+        shutil.rmtree(twins.folder_of(config), ignore_errors=True)
+    name = jobs.check_id(job_id) if job_id else jobs.new_id(config, span or "")
+    rows = []
+    begun = time.monotonic()
+    with twins.twin(config, faults) as running:
+        rehearsal = twins.Rehearsal(config, running)
+        job = rehearsal.compiled()
+        progress.node("imports", time.monotonic() - begun)
+        result, evidence = rehearsal.run(job, span=span, job_id=name, watch=_watch(progress))
+        if with_parity:
+            progress.node("local run", None)
+            begun = time.monotonic()
+            _, here = rehearsal.local(span)
+            progress.node("local run", time.monotonic() - begun)
+            rows = compare(here, evidence)
+    if as_json:
+        told = {**json.loads(result.to_json()), "parity": [vars(row) for row in rows]}
+        click.echo(json.dumps(told))
+    else:
+        console = Console(soft_wrap=True)
+        show(result, console, config_file)
+        if rows:
+            console.print(_parity(rows))
+    different = any(not row.same for row in rows)
+    raise SystemExit(1 if different and result.exit_code == 0 else result.exit_code)
+
+
+def _watch(progress: Any) -> Callable[[Task], None]:
+    """Shows tasks as `headrace run` shows nodes; one may be over before it was seen to run."""
+
+    def watch(task: Task) -> None:
+        if task.state == "RUNNING":
+            progress.node(task.name, None)
+        elif task.state in ("SUCCEEDED", "FAILED"):
+            progress.node(task.name, task.seconds)
+        elif task.state == "SKIPPED":
+            progress.say(f"  {task.name:<28}  from the cache")
+
+    return watch
+
+
+def _parity(rows: list[Row]) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("parity", "local", "twin", ""):
+        table.add_column(heading)
+    for row in rows:
+        mark = "[green]✔[/]" if row.same else "[red]✘ differs[/]"
+        table.add_row(row.what, row.local, row.twin, mark)
+    return table
+
+
+@vertex.command()
+@config_option
+@click.option("--span", metavar="SPAN", help="Newest span to use; default: the newest there is.")
+@click.option("--schedule", "scheduled", is_flag=True, help="Make or replace the schedule.")
+@click.option("--cron", metavar="CRON", help="When; default: vertex.schedule.")
+@click.option("--sync", is_flag=True, help="Wait for the end. Exit codes as `headrace run`.")
+@click.option("--job-id", metavar="ID", help="Id of the job; default: name, span and second.")
+@json_option
+def submit(
+    config_file: str,
+    span: str | None,
+    scheduled: bool,
+    cron: str | None,
+    sync: bool,
+    job_id: str | None,
+    as_json: bool,
+) -> None:
+    """Compile, lint, and send the job, or its schedule, to Vertex."""
+    config = _config(config_file)
+    if scheduled and (span or sync or job_id):
+        raise click.UsageError("--schedule goes with none of --span, --sync and --job-id.")
+    if cron and not scheduled:
+        raise click.UsageError("--cron goes with --schedule.")
+    job = _compiled(config)
+    with _quiet():
+        from pipeline.vertex import jobs
+        from pipeline.vertex.lint import run as linter
+
+        found = linter.lint_for(config, job)
+    if found:
+        listed = "\n".join(f"  {finding}" for finding in found)
+        raise HeadraceError(f"the job is not sent ({_count(found)}):\n{listed}")
+    if scheduled:
+        name = jobs.schedule(config, job, cron=jobs.check_cron(cron or config.vertex.schedule))
+        click.echo(json.dumps({"schedule": name}) if as_json else f"scheduled: {name}")
+        return
+    chosen = jobs.check_id(job_id) if job_id else jobs.new_id(config, span or "")
+    page = jobs.submit(config, job, span=span, job_id=chosen)
+    if not as_json:
+        click.echo(f"submitted: {chosen}\n{page}")
+    if sync:
+        _waited(config, chosen, as_json)
+    elif as_json:
+        click.echo(json.dumps({"job": chosen, "page": page}))
+    else:
+        click.echo(f"next: headrace vertex status {chosen}{_option(config_file)}", err=True)
+
+
+def _waited(config: Config, job_id: str, as_json: bool) -> None:
+    from rich.console import Console
+
+    from pipeline.cli.run import Progress
+    from pipeline.vertex import api, jobs
+
+    watch = _watch(Progress(Console(stderr=True, soft_wrap=True)))
+    found = jobs.wait(config, job_id, watch, poll_seconds=0.1 if api.emulator() else 15.0)
+    _show(found, as_json)
+
+
+@vertex.command()
+@click.argument("job")
+@config_option
+@json_option
+def status(job: str, config_file: str, as_json: bool) -> None:
+    """State of a job, its tasks, and what came of it. Exit codes as `headrace run`."""
+    config = _connected(config_file)
+    from pipeline.vertex import jobs
+
+    _show(jobs.status(config, job), as_json)
+
+
+def _show(found: JobStatus, as_json: bool) -> None:
+    if as_json:
+        click.echo(found.to_json())
+    else:
+        for task in found.tasks:
+            line = f"  {task.name:<36}{task.state:<16}{task.seconds:8.1f} s"
+            click.echo(f"{line}  {task.error}".rstrip())
+        version = f", version {found.model_version}" if found.model_version else ""
+        click.echo(f"{found.status}  job {found.job} ({found.state}){version}")
+        if found.message:
+            click.echo(found.message)
+    raise SystemExit(found.exit_code)
+
+
+@vertex.command()
+@click.argument("job")
+@config_option
+def cancel(job: str, config_file: str) -> None:
+    """Stop a job. What served before goes on serving."""
+    config = _connected(config_file)
+    from pipeline.vertex import jobs
+
+    jobs.cancel(config, job)
+    click.echo(f"cancelling: {job}\nnext: headrace vertex status {job}{_option(config_file)}")
+
+
+@vertex.command()
+@click.argument("job")
+@click.option("--node", metavar="NODE", help="Only this node's.")
+@config_option
+def logs(job: str, node: str | None, config_file: str) -> None:
+    """Print what the tasks of a job wrote."""
+    config = _connected(config_file)
+    from pipeline.vertex import jobs
+
+    for name, line in jobs.logs(config, job, node):
+        click.echo(f"{name}: {line}")
+
+
+def _connected(config_file: str) -> Config:
+    from pipeline.vertex import prepare
+
+    config = _config(config_file)
+    prepare.view(config)
+    with _quiet():
+        from pipeline.vertex import api
+    api.connect(config.vertex)
+    return config
 
 
 def _count(found: list[Finding]) -> str:

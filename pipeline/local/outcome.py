@@ -73,7 +73,11 @@ def outputs(store: metadata_store.MetadataStore, execution: int) -> dict[str, ml
 
 def fill(result: RunResult, store: metadata_store.MetadataStore, expected: Iterable[str]) -> None:
     """Completes a run's result from the metadata store."""
-    nodes = nodes_of_run(store, result.run_id)
+    fill_from(result, nodes_of_run(store, result.run_id), expected)
+
+
+def fill_from(result: RunResult, nodes: dict[str, NodeOutcome], expected: Iterable[str]) -> None:
+    """Completes a run's result from what its nodes came to; outputs must be local."""
     result.cached = [n for n, o in nodes.items() if o.state == mlmd.Execution.CACHED]
     _fill_rows(result, nodes)
     verdict = _verdict(nodes)

@@ -40,7 +40,7 @@ class Task:
         seconds: from start to end, or till now.
         error: why it failed.
         job_ids: numbers of the custom jobs that ran it, for the logs.
-        outputs: output key → metadata of the artifact.
+        outputs: output key → `uri` and `metadata` of the artifact.
     """
 
     name: str
@@ -137,12 +137,31 @@ def submit(config: Config, job: Job, *, span: str | None, job_id: str) -> str:
     api.upload_schema(config, prepare.schema_uri(config))
     with explained(f"submit the job {job_id}", config.vertex), _silent():
         made = _made(config, job, span=span, job_id=job_id)
-        made.submit(
-            service_account=config.vertex.service_account or None,
-            network=config.vertex.network or None,
-            create_request_timeout=60,
+        resource = made._gca_resource  # not shown in public before the job is there
+        if config.vertex.service_account:
+            resource.service_account = config.vertex.service_account
+        if config.vertex.network:
+            resource.network = config.vertex.network
+        # Not PipelineJob.submit(): that makes the bucket where there is none. The schema's upload
+        # has shown that it is there, and a name that is wrong must not become a bucket.
+        made.api_client.create_pipeline_job(
+            parent=parent(config), pipeline_job=resource, pipeline_job_id=job_id, timeout=60
         )
-        return str(made._dashboard_uri())
+        return page(config, job_id)
+
+
+def parent(config: Config) -> str:
+    """Resource name of project and region."""
+    return f"projects/{config.vertex.project}/locations/{config.vertex.region}"
+
+
+def page(config: Config, job_id: str) -> str:
+    """A job's page in Google's console."""
+    vertex = config.vertex
+    return (
+        "https://console.cloud.google.com/vertex-ai/locations/"
+        f"{vertex.region}/pipelines/runs/{job_id}?project={vertex.project}"
+    )
 
 
 def schedule(config: Config, job: Job, *, cron: str) -> str:
@@ -303,7 +322,10 @@ def _task(detail: dict[str, Any]) -> Task:
         error=(detail.get("error") or {}).get("message", ""),
         job_ids=[name.rsplit("/", 1)[-1] for name in ran if name],
         outputs={
-            key: dict(each["artifacts"][0].get("metadata") or {})
+            key: {
+                "uri": each["artifacts"][0].get("uri", ""),
+                "metadata": dict(each["artifacts"][0].get("metadata") or {}),
+            }
             for key, each in (detail.get("outputs") or {}).items()
             if each.get("artifacts")
         },
@@ -319,8 +341,8 @@ def _judge(found: JobStatus, error: str) -> None:
     if found.state not in _ENDED:
         return
     outputs = {task.name: task.outputs for task in found.tasks}
-    verdict = outputs.get("DataGate", {}).get("verdict", {})
-    pushed = outputs.get("Pusher", {}).get("pushed_model", {})
+    verdict = outputs.get("DataGate", {}).get("verdict", {}).get("metadata", {})
+    pushed = outputs.get("Pusher", {}).get("pushed_model", {}).get("metadata", {})
     version = pushed.get("pushed_version")
     found.model_version = int(version) if version else None
     failed = [task for task in found.tasks if task.state == "FAILED"]

@@ -35,17 +35,27 @@ class Processes:
         self._lock = threading.Lock()
         self._ready = threading.Event()
         self._dead = False
+        self._worker: subprocess.Popen[str] | None = None
+
+    def warm(self) -> None:
+        """Starts the warm worker, unless it has been; it is ready some seconds later."""
+        with self._lock:
+            if self._worker is None:
+                self._worker = self._started()
+                stream = self._worker.stdout
+                threading.Thread(target=self._listen, args=(stream,), daemon=True).start()
+
+    def _started(self) -> subprocess.Popen[str]:
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        with open(log, "a", encoding="utf-8") as errors:
-            self._worker = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.vertex.twin.worker", log],
+        with open(self._log, "a", encoding="utf-8") as errors:
+            return subprocess.Popen(
+                [sys.executable, "-m", "pipeline.vertex.twin.worker", self._log],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
                 env={**os.environ, "PYTHONPATH": path},
             )
-        threading.Thread(target=self._listen, args=(self._worker.stdout,), daemon=True).start()
 
     def __enter__(self) -> Processes:
         return self
@@ -55,6 +65,8 @@ class Processes:
 
     def close(self) -> None:
         """Ends the worker; tasks must have ended before."""
+        if self._worker is None:
+            return
         with contextlib.suppress(OSError):
             assert self._worker.stdin is not None
             self._worker.stdin.close()
@@ -105,6 +117,7 @@ class Processes:
         environment: Mapping[str, str],
         started: Started,
     ) -> int:
+        self.warm()
         self._ready.wait()
         request = {
             "module": module,
@@ -118,7 +131,7 @@ class Processes:
             if self._dead:
                 answers.put({})
             else:
-                assert self._worker.stdin is not None
+                assert self._worker is not None and self._worker.stdin is not None
                 self._worker.stdin.write(json.dumps({"id": number, **request}) + "\n")
                 self._worker.stdin.flush()
         while True:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline import files
 from pipeline.config import Config
+from pipeline.errors import RunError
+from pipeline.local import lock
+from pipeline.local.result import EXIT_CODES, RunResult
 from pipeline.vertex import api, jobs, prepare
-from pipeline.vertex.jobs import JobStatus, Task
+from pipeline.vertex.jobs import Task
 from pipeline.vertex.twin.bucket import Buckets
 from pipeline.vertex.twin.engine import Machinery
 from pipeline.vertex.twin.faults import Faults
 from pipeline.vertex.twin.processes import Processes
 from pipeline.vertex.twin.service import Service
 from pipeline.vertex.twin.store import MetadataStore
+
+Tree = dict[str, Any]
 
 #: Between two looks at a job: nobody else asks this service.
 _POLL_SECONDS = 0.1
@@ -40,6 +48,10 @@ class Twin:
     store: MetadataStore
     processes: Processes
     faults: Faults
+
+
+def _nobody(task: Task) -> None:
+    """Watches nothing."""
 
 
 def folder_of(config: Config) -> str:
@@ -70,6 +82,9 @@ def twin(config: Config, faults: Faults | None = None) -> Iterator[Twin]:
     faults = faults or Faults()
     with contextlib.ExitStack() as stack:
         stack.callback(store.close)
+        stack.enter_context(
+            lock.held(os.path.join(folder, ".lock"), f"rehearsal {os.getpid()}", wait_seconds=0)
+        )
         processes = stack.enter_context(Processes(os.path.join(logs, "worker.log")))
         environment: dict[str, str] = {}
         machinery = Machinery(store, buckets, processes, faults, environment, logs)
@@ -97,18 +112,79 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def rehearse(
-    config: Config,
-    job: dict[str, Any],
-    *,
-    span: str | None,
-    job_id: str,
-    watch: Callable[[Task], None] = lambda task: None,
-) -> JobStatus:
-    """Submits a job to the twin that is running, and waits for its end.
+class Rehearsal:
+    """Compiles, submits and judges on a running twin.
 
-    Raises:
-        ApiError: the twin refuses the job.
+    Args:
+        config: as it is written.
+        twin: the twin of it.
     """
-    jobs.submit(config, job, span=span, job_id=job_id)
-    return jobs.wait(config, job_id, watch, poll_seconds=_POLL_SECONDS)
+
+    def __init__(self, config: Config, twin: Twin) -> None:
+        self._config, self._twin = config, twin
+        self._folder = folder_of(config)
+        twin.processes.warm()
+        self._numbers = itertools.count(1)
+
+    def compiled(self) -> Tree:
+        """The job, as it would be sent.
+
+        Raises:
+            RunError: the configuration cannot run on Vertex, or the job has findings.
+        """
+        answer = self._tool("compile", {"config": self._config.model_dump(mode="json")})
+        if answer["findings"]:
+            raise RunError("\n".join(["the job is not sent:", *answer["findings"]]))
+        job: Tree = answer["job"]
+        return job
+
+    def run(
+        self, job: Tree, *, span: str | None, job_id: str, watch: Callable[[Task], None] = _nobody
+    ) -> tuple[RunResult, Tree]:
+        """Submits a job and waits for its end.
+
+        Returns:
+            What came of it, and the evidence for parity.
+
+        Raises:
+            ApiError: the twin refuses the job.
+        """
+        started = time.monotonic()
+        jobs.submit(self._config, job, span=span, job_id=job_id)
+        status = jobs.wait(self._config, job_id, watch, poll_seconds=_POLL_SECONDS)
+        told = json.loads(status.to_json())
+        answer = self._tool("outcome", {"status": told, "gs": self._twin.buckets.root})
+        result = RunResult.from_json(json.dumps(answer["result"]))
+        result.wall_seconds = round(time.monotonic() - started, 2)
+        result.exit_code = EXIT_CODES[result.status]
+        result.log = os.path.join(self._folder, "logs")
+        return result, answer["evidence"]
+
+    def local(self, span: str | None) -> tuple[RunResult, Tree]:
+        """The same by LocalDagRunner, in an output folder of its own; see `run`."""
+        folder = os.path.join(self._folder, "local")
+        tree = self._config.model_dump(mode="json")
+        tree["output"] = os.path.join(folder, "runs")
+        tree["serving"]["path"] = os.path.join(folder, "serving")
+        answer = self._tool("local", {"config": tree, "span": span or None})
+        return RunResult.from_json(json.dumps(answer["result"])), answer["evidence"]
+
+    def _tool(self, command: str, request: Tree) -> Tree:
+        """Runs one of `pipeline.vertex.twin.tools` in the warm worker."""
+        name = os.path.join(self._folder, "logs", f"{command}-{os.getpid()}-{next(self._numbers)}")
+        paths = [f"{name}.request.json", f"{name}.answer.json"]
+        with open(paths[0], "w", encoding="utf-8") as file:
+            json.dump(request, file)
+        module = ["python", "-m", "pipeline.vertex.twin.tools", command, *paths]
+        code = self._twin.processes.run(module, f"{name}.log", {})
+        if code != 0:
+            raise RunError(f"{command} failed (exit code {code}); see {name}.log.")
+        with open(paths[1], encoding="utf-8") as file:
+            answer: Tree = json.load(file)
+        for path in paths:
+            os.remove(path)
+        if "error" in answer:
+            error = RunError(answer["error"])
+            error.exit_code = answer["exit_code"]
+            raise error
+        return answer
