@@ -52,28 +52,6 @@ class DataflowConfig(Section):
     )
 
 
-class RegistryConfig(Section):
-    """`[vertex.registry]`: a pushed model also goes to Vertex's model registry, if it has a name.
-
-    Attributes:
-        model: display name in the registry; nothing is uploaded if empty.
-        image: serving container: `tensorflow/serving`, copied to your Artifact Registry.
-        endpoint: display name of the endpoint it is deployed to; none if empty.
-        traffic: per cent of the endpoint's requests for the new version; the rest stays with those
-            that had it. A version left without traffic is undeployed.
-        machine: machine type of the replicas.
-        min_replicas, max_replicas: bounds of autoscaling.
-    """
-
-    model: str = Field(default="", max_length=128)
-    image: str = ""
-    endpoint: str = Field(default="", max_length=128)
-    traffic: int = Field(default=100, ge=1, le=100)
-    machine: str = "n1-standard-2"
-    min_replicas: int = Field(default=1, ge=1)
-    max_replicas: int = Field(default=1, ge=1)
-
-
 class VertexConfig(Section):
     """`[vertex]`.
 
@@ -123,4 +101,3 @@ class VertexConfig(Section):
     cache: bool = True
     machines: dict[str, Machine] = {}
     dataflow: DataflowConfig = DataflowConfig()
-    registry: RegistryConfig = RegistryConfig()

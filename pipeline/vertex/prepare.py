@@ -85,7 +85,6 @@ def faults(config: Config) -> Iterator[Fault]:
             'Use "embedded", or the path of a tensorflow_model_server in the image.',
         )
     yield from _machines(config)
-    yield from _registry(config)
 
 
 def _is_pinned(image: str) -> bool:
@@ -125,37 +124,10 @@ def _machines(config: Config) -> Iterator[Fault]:
                 f"does not attach to {machine.type}",
                 "Accelerators attach to n1 machines: type = 'n1-standard-8'.",
             )
-    for key, name in (
-        ("dataflow.machine", config.vertex.dataflow.machine),
-        ("registry.machine", config.vertex.registry.machine),
-    ):
-        if machines.limits(name) is None:
-            yield Fault(f"vertex.{key}", shorten(name), "is not a known machine type", known)
-
-
-def _registry(config: Config) -> Iterator[Fault]:
-    registry = config.vertex.registry
-    if registry.endpoint and not registry.model:
-        yield Fault(
-            "vertex.registry.model",
-            "",
-            "is required for an endpoint: only a registered model can be deployed",
-            'Add model = "my-model".',
-        )
-    if registry.model and not registry.image:
-        yield Fault(
-            "vertex.registry.image",
-            "",
-            "is required for a registered model",
-            "Name your copy of tensorflow/serving: serving/deploy/vertex.md says how to make it.",
-        )
-    if registry.min_replicas > registry.max_replicas:
-        yield Fault(
-            "vertex.registry.max_replicas",
-            str(registry.max_replicas),
-            f"must be at least min_replicas ({registry.min_replicas})",
-            "Raise it.",
-        )
+    name = config.vertex.dataflow.machine
+    if machines.limits(name) is None:
+        key = "vertex.dataflow.machine"
+        yield Fault(key, shorten(name), "is not a known machine type", known)
 
 
 def _beam(config: Config) -> BeamConfig:

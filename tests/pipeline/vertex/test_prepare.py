@@ -43,21 +43,6 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
         "vertex.machines.Trainer.accelerator",
         "n1",
     ),
-    "an endpoint without a model": (
-        {"vertex": {"registry": {"endpoint": "trips"}}},
-        "vertex.registry.model",
-        "model =",
-    ),
-    "a model without a container": (
-        {"vertex": {"registry": {"model": "trips"}}},
-        "vertex.registry.image",
-        "tensorflow/serving",
-    ),
-    "more replicas at least than at most": (
-        {"vertex": {"registry": {"min_replicas": 3}}},
-        "vertex.registry.max_replicas",
-        "Raise",
-    ),
     "unknown workers": (
         {"vertex": {"dataflow": {"machine": "m5.large"}}},
         "vertex.dataflow.machine",
@@ -97,7 +82,6 @@ def test_all_faults_are_told_at_once(configure: Any) -> None:
         {"parameters": {"month": "2019-12"}},
         {"retries": 11},
         {"failure_policy": "never"},
-        {"registry": {"traffic": 0}},
         {"machine": "e2-standard-4"},
     ],
     ids=str,

@@ -179,7 +179,9 @@ def test_resolvers_find_nothing_first_and_the_blessed_model_then(config: Any) ->
             'schema_title="tfx.Model" AND state=LIVE AND '
             "name=\"{{$.inputs.artifacts['input'].metadata['current_model_id']}}\""
         )
-        blessed = 'schema_title="tfx.ModelBlessing" AND state=LIVE AND metadata.blessed.number_value=1'
+        blessed = (
+            'schema_title="tfx.ModelBlessing" AND state=LIVE AND metadata.blessed.number_value=1'
+        )
         resolved = ("blessing", "out", "tfx.ModelBlessing")
         return (
             Tiny()
@@ -236,7 +238,7 @@ def test_an_importer_registers_once(bench: Bench) -> None:
     bench.run(job())
     bench.run(job())
     assert bench.log("tiny-1", "a") == bench.log("tiny-2", "a") != []
-    assert bench.log("tiny-1", "a")[0].endswith("{'reviewed': 1}")
+    assert bench.log("tiny-1", "a")[0].endswith("{'reviewed': 1.0}")
 
 
 def test_parameters_are_filled_in(bench: Bench) -> None:
@@ -326,7 +328,6 @@ def test_a_job_can_be_cancelled(bench: Bench) -> None:
 @pytest.mark.parametrize(
     "code, remedy",
     [
-        (401, "gcloud auth application-default login"),
         (403, "roles/aiplatform.user on my-project"),
         (429, "A quota of my-project in europe-west4 is used up"),
         (503, "Wait a minute"),
