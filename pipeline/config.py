@@ -281,11 +281,12 @@ class BeamConfig(Section):
     Attributes:
         runner: `direct` is Beam's in-memory runner, named explicitly because Beam's default
             first tries to fetch another one from the network.
-        options: further Beam pipeline options, `name = value` (→ `--name=value`).
+        options: further Beam pipeline options, `name = value` (→ `--name=value`, a list repeats
+            it). `pipeline.beam_options` says what each runner needs.
     """
 
     runner: Literal["direct", "flink", "spark", "dataflow"] = "direct"
-    options: dict[str, str | int | float | bool] = {}
+    options: dict[str, str | int | float | bool | tuple[str, ...]] = {}
 
 
 class Config(Section):

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pipeline import files, spans
+from pipeline import beam_options, files, spans
 from pipeline.config import Config
-from pipeline.errors import ConfigError, DataError, HeadraceError, RunError
+from pipeline.errors import ConfigError, DataError, Fault, HeadraceError, RunError
 from pipeline.ingest import shard as shard_work
 from pipeline.ingest.plan import IngestPlan, Shard, shards
 from pipeline.local.disk import free
@@ -19,6 +19,19 @@ from pipeline.local.places import Places
 
 #: A run needs room for its artifacts; less than this ends in a half-written one.
 MIN_FREE_BYTES = 200 * 1024 * 1024
+
+
+def check_beam(config: Config) -> None:
+    """Sees that Beam's runner can do its work with the options it is given.
+
+    Raises:
+        ConfigError: an option is missing, unknown or wrong.
+    """
+    if config.beam.runner == "dataflow":
+        rule = "cannot be used by a run on this machine, whose disk Dataflow's workers do not see"
+        remedy = "Use `headrace vertex submit`, or another runner."
+        raise ConfigError("[beam]", [Fault("beam.runner", "'dataflow'", rule, remedy)])
+    beam_options.check(config.beam)
 
 
 def check_output(places: Places, free_bytes: Callable[[str], int] = free) -> None:

@@ -58,6 +58,7 @@ def run(
     started = time.monotonic()
     places = Places.of(config)
     run_id = f"{dt.datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    preflight.check_beam(config)
     preflight.check_output(places)
     with lock.held(
         places.lock,
