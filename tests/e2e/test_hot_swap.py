@@ -175,6 +175,7 @@ def test_no_request_notices_that_versions_come_and_go(
                 labels.move(1)
             if number == 7:
                 labels.move(7)
+                time.sleep(pause / 2)  # long enough for some requests to be answered by it
                 labels.move(1)
             if number == 8:  # back to what was before
                 for name, registry in registries.items():
