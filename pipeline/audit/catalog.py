@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from pipeline.audit.data_faults import DATA_FAULTS
-from pipeline.audit.fault import CONTROL, Fault
+from pipeline.audit.fault import Fault
 from pipeline.audit.file_faults import FILE_FAULTS
 from pipeline.audit.model_faults import MODEL_FAULTS
 
 FAULTS: dict[str, Fault] = {
     fault.name: fault for fault in (*FILE_FAULTS, *DATA_FAULTS, *MODEL_FAULTS)
 }
-
-#: A run of which nothing is expected but a push.
-CONTROL_RUN = Fault(CONTROL, "Nothing went wrong.", ())

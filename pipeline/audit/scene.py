@@ -5,7 +5,6 @@ Faults speak of roles (a varied number, a category, an id), so that they fit any
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -228,14 +227,3 @@ def _enough(names: list[str], count: int, what: str) -> list[str]:
     if len(names) < count:
         raise NotApplicableError(f"{count} {what}")
     return names
-
-
-def scene_to_json(scene: Scene) -> str:
-    """For another process."""
-    return json.dumps({"config": scene.config.model_dump(mode="json"), "spans": scene.spans})
-
-
-def scene_from_json(text: str) -> Scene:
-    """The inverse of `scene_to_json`."""
-    values = json.loads(text)
-    return Scene(Config.model_validate(values["config"]), tuple(values["spans"]))

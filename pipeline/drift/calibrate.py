@@ -11,7 +11,7 @@ from pipeline.config import Config
 from pipeline.drift import noise
 from pipeline.drift.bins import Array, Binned
 from pipeline.drift.columns import Column
-from pipeline.drift.compare import together
+from pipeline.drift.compare import known_distances, together
 from pipeline.drift.measures import measure
 from pipeline.drift.noise import Test
 from pipeline.drift.report import Calibration
@@ -84,11 +84,11 @@ def _rolling(
         for position in range(MIN_WINDOW, len(counts)):
             before = counts[max(0, position - window) : position]
             reference = before.sum(axis=0)
-            each = measure(feature.type, reference, before)
+            known = known_distances(feature.type, before, known_after)
             for name, value in measure(feature.type, reference, counts[position]).items():
                 test = (feature.name, name)
                 far = float(value) > _NEWS * chance.get(test, np.inf)
-                if far and len(before) > known_after and value <= np.sort(each[name])[-known_after]:
+                if far and value <= known.get(name, 0.0):
                     continue
                 seen.setdefault(test, []).append(float(value))
                 positions.setdefault(test, []).append(position)

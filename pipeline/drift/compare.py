@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from pipeline.drift import noise
 from pipeline.drift.bins import MISSING, OTHERS, Array, Binned, binned
-from pipeline.drift.columns import Column
-from pipeline.drift.measures import FLOORS, measure, shares
+from pipeline.drift.columns import Column, Type
+from pipeline.drift.measures import FLOORS, chance, measure, shares
 from pipeline.drift.noise import Test
 from pipeline.drift.report import (
     Bin,
@@ -97,24 +97,30 @@ def compare(
             far from it as the current one, a model trained on it has seen them. None: always news.
     """
     made = [_feature(feature, bounds, known_after) for feature in features]
-    made.sort(key=lambda one: (-max(m.alarms for m in one.measures), -(one.excess or 0.0)))
-    return Comparison(kind=kind, reference=sides[0], current=sides[1], features=tuple(made))
+    return Comparison(kind=kind, reference=sides[0], current=sides[1], features=ordered(made))
+
+
+def ordered(features: Iterable[Feature]) -> tuple[Feature, ...]:
+    """What alarms first, the furthest over its threshold first."""
+    return tuple(
+        sorted(
+            features,
+            key=lambda one: (-max(m.alarms for m in one.measures), -(one.excess or 0.0)),
+        )
+    )
 
 
 def _feature(feature: Binned, bounds: Mapping[Test, float], known_after: int | None) -> Feature:
     counts = feature.counts()
     reference, current = counts[:-1].sum(axis=0), counts[-1]
     values = measure(feature.type, reference, current)
-    known = dict.fromkeys(values, 0.0)
-    if known_after is not None and len(counts) - 1 > known_after:
-        spans = measure(feature.type, reference, counts[:-1])
-        known = {name: float(np.sort(each)[-known_after]) for name, each in spans.items()}
+    known = known_distances(feature.type, counts[:-1], known_after)
     measures = [
         Measured(
             name=name,
             value=round(float(value), 6),
             threshold=bounds.get((feature.name, name)),
-            known=_is_known(float(value), known[name], bounds.get((feature.name, name))),
+            known=_is_known(float(value), known.get(name, 0.0), bounds.get((feature.name, name))),
         )
         for name, value in values.items()
     ]
@@ -126,6 +132,7 @@ def _feature(feature: Binned, bounds: Mapping[Test, float], known_after: int | N
         type=feature.type,
         measures=tuple(measures),
         excess=round(max(told), 4) if told else None,
+        chance=chance(reference, current),
         bins=tuple(_bins(feature, reference, current)),
         worst_bin=WorstBin(
             label=feature.labels[worst],
@@ -135,6 +142,20 @@ def _feature(feature: Binned, bounds: Mapping[Test, float], known_after: int | N
             current_share=float(shares(current)[worst]),
         ),
     )
+
+
+def known_distances(kind: Type, spans: Array, after: int | None) -> dict[str, float]:
+    """How far the `after`-th furthest span of a window lies from the window, by measure.
+
+    Args:
+        kind: type of the feature.
+        spans: its counts [spans, bins].
+        after: `drift.known_after`; None, or a window of no more spans: nothing is known.
+    """
+    if after is None or len(spans) <= after:
+        return {}
+    each = measure(kind, spans.sum(axis=0), spans)
+    return {name: float(np.sort(values)[-after]) for name, values in each.items()}
 
 
 def _is_known(value: float, known: float, threshold: float | None) -> bool:

@@ -54,12 +54,18 @@ class WorstBin(Bin):
 
 
 class Feature(Section):
-    """One feature's comparison; `excess` is the largest of its measures'."""
+    """One feature's comparison.
+
+    Attributes:
+        excess: the largest of its measures'.
+        chance: probability of so uneven counts if both sides were one population (chi-square test).
+    """
 
     feature: str
     type: Type
     measures: tuple[Measured, ...]
     excess: float | None
+    chance: float
     bins: tuple[Bin, ...]
     worst_bin: WorstBin
 

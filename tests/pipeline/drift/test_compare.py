@@ -69,6 +69,12 @@ def test_what_has_moved_comes_first_and_is_told(ground: Any, alarms: Any, case: 
     assert told[0].value is not None and told[0].threshold is not None
     assert told[0].value > told[0].threshold
     assert told[0].worst_bin is not None
+    assert by_name(comparison)[name].chance < 1e-6
+
+
+def test_chance_is_told_of_what_has_not_moved(ground: Any) -> None:
+    features = by_name(ground.compare(window(ground), ground.columns(ROWS)))
+    assert all(one.chance > 1e-4 for one in features.values())
 
 
 def test_counts_are_those_of_the_rows(ground: Any) -> None:
