@@ -36,6 +36,7 @@ _DATAFLOW = {
     "temp_location": "gs://my-bucket/temp",
     "sdk_container_image": "europe-west1-docker.pkg.dev/my-project/headrace/worker:1.4.0",
 }
+_BUCKET = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/|$)")
 _AUTOSCALING = ("THROUGHPUT_BASED", "NONE")
 
 
@@ -132,7 +133,8 @@ def _dataflow(options: dict[str, Any]) -> Iterator[Fault]:
         if not options.get(name):
             yield _missing(name, "dataflow", f'"{example}"')
     for name in ("temp_location", "staging_location"):
-        if options.get(name) and not str(options[name]).startswith("gs://"):
+        # Where both are wrong Beam would make a bucket of its own instead of saying so.
+        if options.get(name) and not _BUCKET.match(str(options[name])):
             yield _wrong(name, options, "must be in a bucket", f'"{_DATAFLOW["temp_location"]}"')
     project = str(options.get("project", ""))
     if project and not re.fullmatch(r"[a-z][-a-z0-9:.]+[a-z0-9]", project):

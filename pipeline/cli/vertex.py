@@ -105,6 +105,44 @@ def lint(file: str | None, config_file: str, python: str | None, as_json: bool) 
 
 @vertex.command()
 @config_option
+@click.option("--node", "nodes", multiple=True, metavar="NODE", help="Only this component.")
+@click.option("--out", metavar="FOLDER", help="Write each request there, as NODE.json.")
+@json_option
+def dataflow(config_file: str, nodes: tuple[str, ...], out: str | None, as_json: bool) -> None:
+    """Build the Dataflow job of each Beam component here and check it; nothing is sent."""
+    from rich.console import Console
+
+    from pipeline.vertex import prepare
+
+    config = _config(config_file)
+    prepare.view(prepare.for_dataflow(config))
+    status = Console(stderr=True).status("loading Beam and TFX")
+    with status, _quiet():
+        from pipeline.vertex.dataflow import dry_run
+
+        components, found = dry_run.dry_run(config, nodes, status.update)
+    if out is not None:
+        dry_run.write(components, out)
+    if as_json:
+        jobs = [vars(component) for component in components]
+        click.echo(json.dumps({"jobs": jobs, "findings": [vars(each) for each in found]}))
+    else:
+        for each in components:
+            click.echo(
+                f"{each.node:<16}{each.steps:4} steps, graph {each.graph_bytes / 1e3:,.0f} kB, "
+                f"request {each.request_bytes / 1e3:,.0f} kB; {each.machine or 'default machine'}, "
+                f"up to {each.max_workers or 'any number of'} workers"
+            )
+        for image in sorted({each.image for each in components}):
+            click.echo(f"workers run {image}")
+        for finding in found:
+            click.echo(f"{finding}  [{finding.check}]")
+        click.echo(_count(found))
+    raise SystemExit(1 if found else 0)
+
+
+@vertex.command()
+@config_option
 @click.option("--span", metavar="SPAN", help="Newest span to use; default: the newest there is.")
 @click.option(
     "--parity", "with_parity", is_flag=True, help="Compare with a local run of the same data."

@@ -38,12 +38,14 @@ class DataflowConfig(Section):
     """`[vertex.dataflow]`: for `beam.runner = "dataflow"`; `beam.options` win over it.
 
     Attributes:
+        image: of the workers, as `make image TARGET=worker` builds it; with tag or digest.
         machine: machine type of the workers.
         max_workers: autoscaling goes up to this many.
         service_account: the workers run as; `vertex.service_account` if empty.
         subnetwork: `regions/…/subnetworks/…`; with it workers get no public addresses.
     """
 
+    image: str = Field(default="", pattern=r"^\S*$")
     machine: str = "e2-standard-2"
     max_workers: int = Field(default=4, ge=1)
     service_account: Account = ""

@@ -69,13 +69,9 @@ def faults(config: Config) -> Iterator[Fault]:
     for key, remedy in _REQUIRED.items():
         if not getattr(vertex, key):
             yield Fault(f"vertex.{key}", "", "is required but missing", f"Name {remedy}.")
-    if vertex.image and not _is_pinned(vertex.image):
-        yield Fault(
-            "vertex.image",
-            shorten(vertex.image),
-            "must name a version: nobody can tell later what 'latest' was",
-            "Append a tag, such as :1.4.0, or better a digest, @sha256:….",
-        )
+    if vertex.image:
+        yield from _pinned("vertex.image", vertex.image)
+    yield from _worker_image(config)
     yield from _paths(config)
     if config.proof.server.startswith("docker:"):
         yield Fault(
@@ -87,9 +83,15 @@ def faults(config: Config) -> Iterator[Fault]:
     yield from _machines(config)
 
 
-def _is_pinned(image: str) -> bool:
+def _pinned(key: str, image: str) -> Iterator[Fault]:
     name, _, tag = image.rpartition(":")
-    return bool(name) and "/" not in tag and tag != "latest"
+    if not name or "/" in tag or tag == "latest":
+        yield Fault(
+            key,
+            shorten(image),
+            "must name a version: nobody can tell later what 'latest' was",
+            "Append a tag, such as :1.4.0, or better a digest, @sha256:….",
+        )
 
 
 def _paths(config: Config) -> Iterator[Fault]:
@@ -143,8 +145,10 @@ def _beam(config: Config) -> BeamConfig:
         "worker_machine_type": dataflow.machine,
         "max_num_workers": dataflow.max_workers,
         # The workers must have the packages and the Python that the graph was made with.
-        "sdk_container_image": vertex.image,
+        "sdk_container_image": dataflow.image,
         "experiments": "use_runner_v2",
+        # On Dataflow Beam would pickle the main session by default, and that is TFX's entry point.
+        "no_save_main_session": True,
     }
     account = dataflow.service_account or vertex.service_account
     if account:
@@ -152,3 +156,26 @@ def _beam(config: Config) -> BeamConfig:
     if dataflow.subnetwork:
         options |= {"subnetwork": dataflow.subnetwork, "no_use_public_ips": True}
     return BeamConfig(runner="dataflow", options={**options, **config.beam.options})
+
+
+def for_dataflow(config: Config) -> Config:
+    """The configuration with Dataflow as Beam's runner; another runner's options are left out."""
+    if config.beam.runner == "dataflow":
+        return config
+    return config.model_copy(update={"beam": BeamConfig(runner="dataflow")})
+
+
+def _worker_image(config: Config) -> Iterator[Fault]:
+    """Dataflow starts an image by its own entry point, and that of `vertex.image` is no worker."""
+    if config.beam.runner != "dataflow" or config.beam.options.get("sdk_container_image"):
+        return
+    image = config.vertex.dataflow.image
+    if not image:
+        yield Fault(
+            "vertex.dataflow.image",
+            "",
+            "is required for beam.runner dataflow: its workers start by Beam's own boot program",
+            "Build and push it (`make image TARGET=worker`), and name it here.",
+        )
+    else:
+        yield from _pinned("vertex.dataflow.image", image)

@@ -44,6 +44,7 @@ def test_dataflow_with_all_it_needs_is_right() -> None:
     "name,value,rule",
     [
         ("temp_location", "/tmp/x", "must be in a bucket"),
+        ("staging_location", "gs://Not_A_Bucket/x", "must be in a bucket"),
         ("project", "123456", "must be a project's id"),
         ("num_workers", 60, "must not be above max_num_workers (50)"),
     ],

@@ -43,6 +43,16 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
         "vertex.machines.Trainer.accelerator",
         "n1",
     ),
+    "workers without an image of their own": (
+        {"beam": {"runner": "dataflow"}},
+        "vertex.dataflow.image",
+        "make image TARGET=worker",
+    ),
+    "the latest worker": (
+        {"beam": {"runner": "dataflow"}, "vertex": {"dataflow": {"image": "h/worker:latest"}}},
+        "vertex.dataflow.image",
+        "tag",
+    ),
     "unknown workers": (
         {"vertex": {"dataflow": {"machine": "m5.large"}}},
         "vertex.dataflow.machine",
@@ -120,13 +130,13 @@ def test_without_a_reviewed_schema_nothing_goes_to_vertex(configure: Any, tmp_pa
 def test_dataflow_gets_what_vertex_knows_and_beam_options_win(configure: Any) -> None:
     config = configure(
         beam={"runner": "dataflow", "options": {"max_num_workers": 9}},
-        vertex={"dataflow": {"subnetwork": "regions/europe-west4/subnetworks/a"}},
+        vertex={"dataflow": {"image": "host/worker:1", "subnetwork": "regions/a1/subnetworks/a"}},
     )
     options = prepare.view(config).beam.options
     assert options["max_num_workers"] == 9
     assert options["project"] == "my-project" and options["region"] == "europe-west4"
     assert options["temp_location"] == "gs://my-bucket/pipelines/dataflow/temp"
-    assert options["sdk_container_image"] == config.vertex.image
+    assert options["sdk_container_image"] == "host/worker:1"
     assert options["service_account_email"] == config.vertex.service_account
     assert options["no_use_public_ips"] is True
 

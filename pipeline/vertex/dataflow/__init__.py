@@ -1,0 +1,1 @@
+"""A dry run of Dataflow: the job of each Beam component, built and checked here, and not sent."""
