@@ -106,6 +106,11 @@ setup(
     },
     install_requires=BASE,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["headrace = pipeline.cli.main:main"]},
+    entry_points={
+        "console_scripts": [
+            "headrace = pipeline.cli.main:main",
+            "headrace-beam-worker = pipeline.beam_worker:main",
+        ]
+    },
     zip_safe=False,
 )

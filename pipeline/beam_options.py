@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -23,12 +25,11 @@ _RUNNERS = {
 #: Where these run SDK workers there is TFX already: beside this process, or as it was installed.
 _WITHOUT_IMAGE = ("LOOPBACK", "PROCESS", "EXTERNAL")
 
-_ENVIRONMENTS = {
-    "DOCKER": "",
-    "LOOPBACK": "",
-    "PROCESS": '{"command": "/opt/apache/beam/boot"}',
-    "EXTERNAL": "localhost:50000",
-}
+_ENVIRONMENTS = ("DOCKER", "LOOPBACK", "PROCESS", "EXTERNAL")
+_COMMAND, _POOL = '{"command": "/opt/apache/beam/boot"}', "localhost:50000"
+
+#: What starts a worker in an environment that has Headrace: `pipeline.beam_worker`.
+WORKER_COMMAND = "headrace-beam-worker"
 
 _DATAFLOW = {
     "project": "my-project",
@@ -53,7 +54,14 @@ def beam_arguments(config: BeamConfig) -> list[str]:
         # Unless told where workers find TFX, each Beam executor copies TFX and packs it into a
         # source distribution first, seconds every time.
         arguments.append("--sdk_container_image=none")
+    if options.get("environment_type") == "PROCESS" and not options.get("environment_config"):
+        arguments.append(f"--environment_config={_this_environment()}")
     return [*arguments, *_flags(config)]
+
+
+def _this_environment() -> str:
+    """Workers out of the environment that this process runs in, found at the same path."""
+    return json.dumps({"command": os.path.join(sys.prefix, "bin", WORKER_COMMAND)})
 
 
 def _flags(config: BeamConfig) -> Iterator[str]:
@@ -167,14 +175,17 @@ def _portable(config: BeamConfig) -> Iterator[Fault]:
             "says otherwise",
             "Name the image that `make image TARGET=worker` built.",
         )
-    elif _ENVIRONMENTS[kind] and not setting:
-        yield _missing("environment_config", f"environment_type {kind}", f"'{_ENVIRONMENTS[kind]}'")
-    elif kind == "PROCESS" and not _names_a_command(str(setting)):
+    elif kind == "PROCESS" and setting and not _names_a_command(str(setting)):
         rule = "must be JSON that names a command"
-        yield _wrong("environment_config", options, rule, f"'{_ENVIRONMENTS[kind]}'")
+        yield _wrong("environment_config", options, rule, f"'{_COMMAND}', or leave it out")
+    elif kind == "EXTERNAL" and not setting:
+        yield _missing("environment_config", "environment_type EXTERNAL", f"'{_POOL}'")
     elif kind == "EXTERNAL" and not re.fullmatch(r"\S+:\d+", str(setting)):
         rule = "must be the HOST:PORT of a worker pool"
-        yield _wrong("environment_config", options, rule, f"'{_ENVIRONMENTS[kind]}'")
+        yield _wrong("environment_config", options, rule, f"'{_POOL}'")
+    parallelism = options.get("parallelism", 1)
+    if runner == "flink" and isinstance(parallelism, int) and parallelism < 1:
+        yield _wrong("parallelism", options, "must be at least 1", "how many slots to work in")
 
 
 def _names_a_command(setting: str) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import secrets
 from typing import Any
 
 import apache_beam as beam
@@ -32,7 +33,7 @@ from pipeline.config import Config
 from pipeline.errors import DataError, HeadraceError
 from pipeline.ingest import shard as shard_work
 from pipeline.ingest import summary
-from pipeline.ingest.encode import empty_file
+from pipeline.ingest.encode import empty_file, partial_folder
 from pipeline.ingest.plan import SPLITS, IngestPlan, Shard, ShardReport, shards
 
 EXAMPLES = "examples"
@@ -92,9 +93,10 @@ class _IngestShard(beam.DoFn):  # type: ignore[misc]
         work = Shard(**shard)
         report = shard_work.ingest(work, IngestPlan.model_validate_json(self._plan), self._output)
         path = _report_path(self._output, work.index)
-        with fileio.open(f"{path}.partial", "w") as file:
+        partial = f"{path}.{secrets.token_hex(8)}"  # another attempt may be at the same shard
+        with fileio.open(partial, "w") as file:
             file.write(report.to_json())
-        fileio.rename(f"{path}.partial", path, overwrite=True)
+        fileio.rename(partial, path, overwrite=True)
 
 
 class SpanExampleGenExecutor(base_beam_executor.BaseBeamExecutor):  # type: ignore[misc]
@@ -136,6 +138,8 @@ class SpanExampleGenExecutor(base_beam_executor.BaseBeamExecutor):  # type: igno
             if not ingested.rows[split]:
                 # Readers of a split expect at least one file.
                 empty_file(shard_work.split_file(examples.uri, split, work[0]))
+        if fileio.exists(partial_folder(examples.uri)):
+            fileio.rmtree(partial_folder(examples.uri))
         with fileio.open(os.path.join(examples.uri, summary.FILE), "w") as file:
             file.write(ingested.to_json())
         _describe(examples, ingested, window)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from typing import Any
 
 import numpy as np
@@ -37,9 +39,11 @@ class ExampleWriter:
 
     def __init__(self, path: str) -> None:
         import tensorflow as tf
+        from tfx.dsl.io import fileio
         from tfx_bsl.coders import example_coder
 
-        self._path, self._partial = path, f"{path}.partial"
+        self._path, self._partial = path, _partial(path)
+        fileio.makedirs(os.path.dirname(self._partial))
         # Level 1: almost the size of level 6 at a third of the time.
         options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
         self._writer = tf.io.TFRecordWriter(self._partial, options)
@@ -66,6 +70,21 @@ class ExampleWriter:
         self._writer.close()
         if fileio.exists(self._partial):
             fileio.remove(self._partial)
+
+
+def partial_folder(output: str) -> str:
+    """Where files of an artifact grow, beside the splits; what is left in it is of no use.
+
+    Not in a split: its readers take every file they find there. A cluster whose machine is lost
+    does the work again elsewhere, and the first attempt may be cut off, or may still be writing.
+    """
+    return os.path.join(output, "partial")
+
+
+def _partial(path: str) -> str:
+    """A name for this attempt alone."""
+    split, name = os.path.split(path)
+    return os.path.join(partial_folder(os.path.dirname(split)), f"{secrets.token_hex(8)}-{name}")
 
 
 def empty_file(path: str) -> None:

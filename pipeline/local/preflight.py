@@ -14,6 +14,7 @@ from pipeline.config import Config
 from pipeline.errors import ConfigError, DataError, Fault, HeadraceError, RunError
 from pipeline.ingest import shard as shard_work
 from pipeline.ingest.plan import IngestPlan, Shard, shards
+from pipeline.local import cluster
 from pipeline.local.disk import free
 from pipeline.local.places import Places
 
@@ -25,13 +26,15 @@ def check_beam(config: Config) -> None:
     """Sees that Beam's runner can do its work with the options it is given.
 
     Raises:
-        ConfigError: an option is missing, unknown or wrong.
+        ConfigError: an option is missing, unknown or wrong, or a cluster does not answer.
     """
     if config.beam.runner == "dataflow":
         rule = "cannot be used by a run on this machine, whose disk Dataflow's workers do not see"
         remedy = "Use `headrace vertex submit`, or another runner."
         raise ConfigError("[beam]", [Fault("beam.runner", "'dataflow'", rule, remedy)])
     beam_options.check(config.beam)
+    if unreachable := list(cluster.faults(config.beam)):
+        raise ConfigError("[beam]", unreachable)
 
 
 def check_output(places: Places, free_bytes: Callable[[str], int] = free) -> None:

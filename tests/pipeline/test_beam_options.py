@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from typing import Any
 
 import pytest
@@ -68,7 +70,7 @@ def test_a_cluster_has_an_address_and_workers_an_environment(runner: str, master
 @pytest.mark.parametrize(
     "kind,setting,right",
     [
-        ("PROCESS", None, False),
+        ("PROCESS", None, True),
         ("PROCESS", "/opt/apache/beam/boot", False),
         ("PROCESS", '{"command": "/opt/apache/beam/boot"}', True),
         ("EXTERNAL", None, False),
@@ -122,3 +124,26 @@ def test_workers_beside_this_process_get_no_package_of_tfx() -> None:
     beside = BeamConfig(runner="flink", options={"environment_type": "LOOPBACK"})
     assert "--sdk_container_image=none" in beam_arguments(beside)
     assert "--sdk_container_image=none" not in beam_arguments(BeamConfig(runner="flink"))
+
+
+def test_worker_processes_come_out_of_this_environment_unless_told() -> None:
+    (setting,) = [
+        argument.removeprefix("--environment_config=")
+        for argument in beam_arguments(
+            BeamConfig(runner="flink", options={"environment_type": "PROCESS"})
+        )
+        if argument.startswith("--environment_config=")
+    ]
+    command = json.loads(setting)["command"]
+    assert os.access(command, os.X_OK)
+    told = {"environment_type": "PROCESS", "environment_config": '{"command": "/opt/boot"}'}
+    arguments = beam_arguments(BeamConfig(runner="flink", options=told))
+    assert [a for a in arguments if "environment_config" in a] == [
+        '--environment_config={"command": "/opt/boot"}'
+    ]
+
+
+def test_work_needs_a_slot() -> None:
+    options = {"flink_master": "h:8081", "environment_type": "PROCESS"}
+    assert not said("flink", **options, parallelism=2)
+    assert "at least 1" in said("flink", **options, parallelism=0)["beam.options.parallelism"]

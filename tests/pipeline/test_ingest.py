@@ -18,7 +18,7 @@ from pyarrow import parquet
 from pipeline import config_file
 from pipeline.errors import DataError
 from pipeline.ingest import shard as shard_work
-from pipeline.ingest.encode import empty_file
+from pipeline.ingest.encode import ExampleWriter, empty_file, partial_folder, to_lists
 from pipeline.ingest.plan import SPLITS, IngestPlan, Shard, ShardReport, shards
 from pipeline.ingest.summary import Ingested, SpanRows, summarize
 from pipeline.spans import Span, SpanFiles, Window
@@ -632,3 +632,22 @@ def test_reports_add_up_by_span(bench: Any) -> None:
     assert total.new_columns == {"colour": ["1.csv"]}
     assert Ingested.from_json(total.to_json()) == total
     total.check()
+
+
+def test_two_attempts_at_a_file_do_not_mix(tmp_path: Path, examples_of: Any) -> None:
+    """A cluster does lost work again, and the first attempt may not know yet that it is lost."""
+    split = tmp_path / "Split-train"
+    split.mkdir()
+    path = str(split / "data_tfrecord-00000-of-00001.gz")
+    column = {"x": to_lists(pa.array([1, 2, 3]), pa.int64())}
+    first, second, third = ExampleWriter(path), ExampleWriter(path), ExampleWriter(path)
+    first.write(column)
+    second.write(column)
+    second.close()
+    first.write(column)
+    assert len(examples_of(tmp_path, "train")) == 3
+    assert [file.name for file in split.iterdir()] == ["data_tfrecord-00000-of-00001.gz"]
+    third.discard()
+    first.close()
+    assert len(examples_of(tmp_path, "train")) == 6
+    assert not list(Path(partial_folder(str(tmp_path))).iterdir())

@@ -35,7 +35,7 @@ class Row:
     same: bool
 
 
-def compare(local: Tree, twin: Tree) -> list[Row]:
+def compare(local: Tree, twin: Tree, metric_tolerance: float = METRIC_TOLERANCE) -> list[Row]:
     """All rows; both sides are what `evidence.collect` gives.
 
     A local run of what it has made before runs no node: then there is only the outcome to compare.
@@ -57,13 +57,13 @@ def compare(local: Tree, twin: Tree) -> list[Row]:
             local["verdict"] == twin["verdict"],
         ),
         _plain("nodes that ran", local, twin, "triggered"),
-        _numbers("metrics", local["metrics"], twin["metrics"], METRIC_TOLERANCE),
+        _numbers("metrics", local["metrics"], twin["metrics"], metric_tolerance),
         _plain("champion found", local, twin, "champion"),
         _numbers(
             "champion's metrics",
             local["champion_metrics"],
             twin["champion_metrics"],
-            METRIC_TOLERANCE,
+            metric_tolerance,
         ),
         _plain("blessed by Evaluator", local, twin, "blessed"),
         _plain("blessed by InfraValidator", local, twin, "servable"),
