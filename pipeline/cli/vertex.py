@@ -27,10 +27,18 @@ def vertex() -> None:
     """Run the pipeline on Vertex AI Pipelines: compile, lint, rehearse, submit."""
 
 
-def _config(config_file: str) -> Config:
+def _config(config_file: str, image: str | None = None) -> Config:
     from pipeline import config_file as reader
 
-    return reader.load(config_file)
+    config = reader.load(config_file)
+    if image is None:
+        return config
+    return config.model_copy(update={"vertex": config.vertex.model_copy(update={"image": image})})
+
+
+_image_option = click.option(
+    "--image", metavar="IMAGE", help="Of the tasks, with tag or digest; default: vertex.image."
+)
 
 
 @contextlib.contextmanager
@@ -55,10 +63,11 @@ def _compiled(config: Config) -> dict[str, Any]:
 
 @vertex.command()
 @config_option
+@_image_option
 @click.option("--out", metavar="FILE", help="Where to; default: standard output.")
-def compile(config_file: str, out: str | None) -> None:  # noqa: A001 - the command's name
+def compile(config_file: str, image: str | None, out: str | None) -> None:  # noqa: A001 - the command's name
     """Write the pipeline job (spec 2.1, JSON). The same input gives the same bytes."""
-    job = _compiled(_config(config_file))
+    job = _compiled(_config(config_file, image))
     from pipeline import files
     from pipeline.vertex.compile import to_bytes
 
@@ -243,6 +252,7 @@ def _parity(rows: list[Row]) -> Any:
 @vertex.command()
 @config_option
 @click.option("--span", metavar="SPAN", help="Newest span to use; default: the newest there is.")
+@_image_option
 @click.option("--schedule", "scheduled", is_flag=True, help="Make or replace the schedule.")
 @click.option("--cron", metavar="CRON", help="When; default: vertex.schedule.")
 @click.option("--sync", is_flag=True, help="Wait for the end. Exit codes as `headrace run`.")
@@ -251,6 +261,7 @@ def _parity(rows: list[Row]) -> Any:
 def submit(
     config_file: str,
     span: str | None,
+    image: str | None,
     scheduled: bool,
     cron: str | None,
     sync: bool,
@@ -258,7 +269,7 @@ def submit(
     as_json: bool,
 ) -> None:
     """Compile, lint, and send the job, or its schedule, to Vertex."""
-    config = _config(config_file)
+    config = _config(config_file, image)
     if scheduled and (span or sync or job_id):
         raise click.UsageError("--schedule goes with none of --span, --sync and --job-id.")
     if cron and not scheduled:
