@@ -1,8 +1,8 @@
 """Terraform's google provider as far as `terraform validate` asks it: the schema of each resource.
 
 The provider itself comes from Terraform's registry alone. Its schema is also in a package of npm,
-@cdktf/provider-google, which is generated from it; this program reads it there and answers Terraform
-by its own plugin protocol. It can create nothing.
+@cdktf/provider-google, which is generated from it; this program reads it there and answers
+Terraform by its own plugin protocol. It can create nothing.
 
     python google_provider.py FOLDER        FOLDER: the unpacked package's lib/
 """
@@ -34,7 +34,7 @@ _ATTRIBUTE = re.compile(
     r'\n +type: "(?P<type>\w+)",\n +storageClassType: "(?P<kind>\w+)",',
     re.MULTILINE,
 )
-_COMPUTED = re.compile(r"^ +get (\w+)\(\): (string|number|string\[\]|cdktf\.IResolvable);", re.M)
+_COMPUTED = re.compile(r"^ +get (\w+)\(\): (string|number|string\[\]);", re.MULTILINE)
 _KINDS = {"string": "string", "number": "number", "string[]": ["list", "string"]}
 _NESTING = pb.Schema.NestedBlock.NestingMode
 
