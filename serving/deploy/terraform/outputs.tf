@@ -1,21 +1,24 @@
 output "configuration" {
   description = "What goes into headrace.toml: terraform output -raw configuration"
-  value       = <<-EOT
-    [vertex]
-    project = "${var.project}"
-    region = "${var.region}"
-    root = "gs://${google_storage_bucket.pipeline.name}/pipelines"
-    data_path = "gs://${google_storage_bucket.pipeline.name}/data"
-    serving_path = "gs://${google_storage_bucket.pipeline.name}/serving"
-    image = "${local.images}/pipeline:1"
-    service_account = "${google_service_account.pipeline.email}"
-    %{~if var.dataflow~}
-
-    [vertex.dataflow]
-    image = "${local.images}/worker:1"
-    service_account = "${google_service_account.worker[0].email}"
-    %{~endif~}
-  EOT
+  value = join("\n", concat(
+    [
+      "[vertex]",
+      "project = \"${var.project}\"",
+      "region = \"${var.region}\"",
+      "root = \"gs://${google_storage_bucket.pipeline.name}/pipelines\"",
+      "data_path = \"gs://${google_storage_bucket.pipeline.name}/data\"",
+      "serving_path = \"gs://${google_storage_bucket.pipeline.name}/serving\"",
+      "image = \"${local.images}/pipeline:1\"",
+      "service_account = \"${google_service_account.pipeline.email}\"",
+      "",
+    ],
+    var.dataflow ? [
+      "[vertex.dataflow]",
+      "image = \"${local.images}/worker:1\"",
+      "service_account = \"${google_service_account.worker[0].email}\"",
+      "",
+    ] : [],
+  ))
 }
 
 output "github_variables" {

@@ -127,6 +127,21 @@ def test_without_a_reviewed_schema_nothing_goes_to_vertex(configure: Any, tmp_pa
         prepare.view(config)
 
 
+def test_a_build_names_its_image_on_the_command_line(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from pipeline.cli.vertex import vertex
+
+    text = (Path(__file__).resolve().parents[3] / "headrace.toml").read_text()
+    (tmp_path / "headrace.toml").write_text(f'{text}\n[vertex]\nimage = "host/pipeline:1"\n')
+    for command in ("compile", "submit"):
+        told = CliRunner().invoke(
+            vertex,
+            [command, "--config", str(tmp_path / "headrace.toml"), "--image", "host/new:latest"],
+        )
+        assert "host/new:latest" in str(told.exception)
+
+
 def test_dataflow_gets_what_vertex_knows_and_beam_options_win(configure: Any) -> None:
     config = configure(
         beam={"runner": "dataflow", "options": {"max_num_workers": 9}},

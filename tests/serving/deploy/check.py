@@ -44,14 +44,14 @@ class Report:
             command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
         )
         well = done.returncode == 0
-        print(f"{what:<44}{'ok' if well else 'FAILED'}", flush=True)
+        print(f"{what:<52}{'ok' if well else 'FAILED'}", flush=True)
         if not well:
             self.failed = True
             print(done.stdout + done.stderr, file=sys.stderr)
 
     def left_out(self, what: str, why: str) -> None:
         """A check that this machine cannot do."""
-        print(f"{what:<44}not checked: {why}", flush=True)
+        print(f"{what:<52}not checked: {why}", flush=True)
 
 
 def main() -> int:
