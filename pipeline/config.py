@@ -83,6 +83,8 @@ class WindowConfig(Section):
             by `data.time_column`, else by a hash of the row.
         min_rows_share: a span with fewer rows than this share of the window's median is taken
             for half uploaded (`gates.rows` says what follows).
+        max_repeated_share: share of a span's rows that may be there more than once, equal in every
+            column, beyond what the other spans lead one to expect.
     """
 
     train_spans: int = Field(default=12, ge=1)
@@ -90,6 +92,7 @@ class WindowConfig(Section):
     gap: Literal["error", "skip"] = "error"
     holdout: float = Field(default=0.2, gt=0, lt=1)
     min_rows_share: float = Field(default=0.1, ge=0, le=1)
+    max_repeated_share: float = Field(default=0.02, ge=0, le=1)
 
 
 class LabelConfig(Section):
@@ -131,6 +134,7 @@ Kind = Literal[
     "new_column",
     "quarantine",
     "rows",
+    "repeats",
 ]
 
 
@@ -166,6 +170,7 @@ class GatesConfig(Section):
         new_column: the files have a column that the configuration does not name.
         quarantine: more rows quarantined than `quarantine.max_share`, or than a rule's own.
         rows: a span has fewer rows than `window.min_rows_share` of the median.
+        repeats: more rows of a span are there more than once than `window.max_repeated_share`.
         features: feature → kind → policy, in place of the above.
         allow: findings that are accepted for a time.
     """
@@ -179,6 +184,7 @@ class GatesConfig(Section):
     new_column: Policy = "block"
     quarantine: Policy = "block"
     rows: Policy = "block"
+    repeats: Policy = "block"
     features: dict[str, dict[Kind, Policy]] = {}
     allow: tuple[Allowed, ...] = ()
 
@@ -204,9 +210,13 @@ class DriftConfig(Section):
 
 
 class Bars(Section):
-    """Absolute bars. `calibration` is |mean prediction / mean label − 1|."""
+    """Absolute bars. `calibration` is |mean prediction / mean label − 1|.
+
+    A model above `auc_max` is too good to be true: a feature has become the label. 1: no such bar.
+    """
 
     auc_min: float = Field(default=0.6, ge=0, le=1)
+    auc_max: float = Field(default=1.0, ge=0, le=1)
     log_loss_max: float = Field(default=0.68, gt=0)
     calibration_max: float = Field(default=0.1, gt=0)
 

@@ -13,6 +13,8 @@ from pipeline.drift.report import WorstBin
 from pipeline.ingest.summary import Ingested, SpanRows
 
 FILE = "verdict.json"
+#: Where rows repeat by nature, a span may do so half as often again as the others do.
+_REPEATS_VARY = 1.5
 
 
 class Finding(Section):
@@ -48,12 +50,15 @@ class Policies(Section):
         rule_shares: the same for one rule.
         min_rows_share: a span with fewer rows than this share of the window's median counts as
             half a span.
+        max_repeated_share: share of a span's rows that may be there more than once, beyond what
+            the other spans lead one to expect.
     """
 
     gates: GatesConfig
     max_share: float
     rule_shares: dict[str, float] = {}
     min_rows_share: float
+    max_repeated_share: float
 
     @classmethod
     def of(cls, config: Config) -> Policies:
@@ -63,6 +68,7 @@ class Policies(Section):
             max_share=config.quarantine.max_share,
             rule_shares=config.quarantine.rule_shares,
             min_rows_share=config.window.min_rows_share,
+            max_repeated_share=config.window.max_repeated_share,
         )
 
 
@@ -91,6 +97,30 @@ def of_ingestion(ingested: Ingested, policies: Policies) -> Iterator[Finding]:
                 "Half a span? Copy it again, or lower window.min_rows_share.",
                 value=size / median,
                 threshold=policies.min_rows_share,
+            )
+    yield from _repeated(ingested, policies)
+
+
+def _repeated(ingested: Ingested, policies: Policies) -> Iterator[Finding]:
+    """Spans with copies of their own rows: a delivery that came twice, or a join gone wrong."""
+    for label, span in ingested.spans.items():
+        others = [one for name, one in ingested.spans.items() if name != label and one.kept]
+        if not others:
+            continue
+        usual = statistics.median(one.repeated for one in others)
+        # Few columns of few values meet by chance, and the more so the more rows there are.
+        more = span.kept / statistics.median(one.kept for one in others)
+        limit = usual * max(1.0, more) * _REPEATS_VARY + policies.max_repeated_share
+        if span.repeated > limit:
+            yield Finding(
+                kind="repeats",
+                feature="",
+                split=label,
+                message=f"{span.repeated:.1%} of {span.kept:,} rows are there more than once, "
+                f"equal in every column; in the other spans {usual:.1%} are. Were they delivered "
+                "twice? Copy the span again, or raise window.max_repeated_share.",
+                value=span.repeated,
+                threshold=limit,
             )
 
 

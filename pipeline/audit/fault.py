@@ -44,7 +44,8 @@ class Fault:
         name: a slug, by which it is asked for.
         story: one sentence: what happened.
         expected: the gates of which at least one should object; empty if it escapes on principle.
-        escapes: why no gate can see it, and what would find it.
+        escapes: why no gate can see it, and what would find it; beside `expected`, what it takes
+            for them to see it.
         spoil: changes the data or the configuration; None for faults of the model.
         sabotage: what `pipeline.audit.sabotage` does in place of a plain `run_fn`; `""` for faults
             of the data.

@@ -23,6 +23,7 @@ fails if anything has become worse. Each fault was sent through the real pipelin
 a span, spans {first} … {newest}, with the default configuration and its policies.
 
 ■ the gate ended the run or refused the model; □ the gate named it, and its policy let it pass.
+A run ends once its outcome is known, so gates further on may not have been asked.
 """
 
 
@@ -75,7 +76,7 @@ class Matrix:
             "\n## What was said\n",
             *(_told(fault, seen[fault.name]) for fault in applicable),
         ]
-        if escaping := [f for f in applicable if f.escapes]:
+        if escaping := [f for f in applicable if f.escapes and seen[f.name].outcome == "escaped"]:
             parts += ["\n## What escapes on principle\n"]
             parts += [f"- **{fault.name}**: {fault.story} {fault.escapes}" for fault in escaping]
         return "\n".join(parts) + "\n"

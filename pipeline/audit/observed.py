@@ -25,6 +25,7 @@ _KINDS: dict[str, Gate] = {
     "prediction": "prediction",
     "quarantine": "quarantine",
     "rows": "rows",
+    "repeats": "rows",
 }
 
 #: Components by the gate that their failure counts for.

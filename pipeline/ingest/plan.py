@@ -103,6 +103,7 @@ class ShardReport:
         reasons: quarantined rows by reason (a row may have several).
         samples: first quarantined row of each reason: row number and the row as JSON.
         new_columns: columns that the configuration does not name.
+        repeats: how often good rows are there, as `Repeats.to_text` writes it.
         error: set when the shard cannot be read; then nothing else counts.
     """
 
@@ -113,6 +114,7 @@ class ShardReport:
     reasons: dict[str, int] = field(default_factory=dict)
     samples: dict[str, str] = field(default_factory=dict)
     new_columns: list[str] = field(default_factory=list)
+    repeats: str = ""
     error: str | None = None
     exit_code: int = 1
 

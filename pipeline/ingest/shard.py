@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 
 from pipeline import sql
 from pipeline.errors import ConfigError, Fault, HeadraceError, shorten
-from pipeline.ingest import reader, sample
+from pipeline.ingest import reader, repeats, sample
 from pipeline.ingest.encode import ARROW_TYPES, ExampleWriter, to_lists
 from pipeline.ingest.label_check import refuse_other_labels
 from pipeline.ingest.plan import IngestPlan, Shard, ShardReport
@@ -37,6 +38,7 @@ def ingest(shard: Shard, plan: IngestPlan, output: str) -> ShardReport:
     report = ShardReport(path=shard.path, span=shard.span)
     writers: dict[str, ExampleWriter] = {}
     samplers: dict[str, sample.Sampler] = {}
+    counter = repeats.Counter()
     try:
         with sql.connect() as connection, reader.localized(shard.path) as local:
             types, report.new_columns = reader.open_source(connection, shard.path, local, plan)
@@ -45,11 +47,13 @@ def ingest(shard: Shard, plan: IngestPlan, output: str) -> ShardReport:
             refuse_other_labels(connection, shard.path, plan.label.expression)
             for batch in _batches(connection, shard, plan):
                 _write(batch, shard, plan, output, writers, samplers, report)
+                counter.add(_hashes(batch))
         for writer in writers.values():
             writer.close()
         for split, sampler in samplers.items():
             if (rows := sampler.table(shard.span)) is not None:
                 sample.write(output, split, shard.index, rows)
+        report.repeats = counter.counted().to_text()
     except HeadraceError as error:
         for writer in writers.values():
             writer.discard()
@@ -66,9 +70,10 @@ def split_file(output: str, split: str, shard: Shard) -> str:
 def judge(
     connection: duckdb.DuckDBPyConnection, types: dict[str, str], shard: Shard, plan: IngestPlan
 ) -> None:
-    """Creates the view `judged`: typed columns, `__label`, `__reason`, `__eval`, `__row`.
+    """Creates the view `judged`: typed columns, `__label`, `__reason`, `__eval`, `__row`, `__hash`.
 
-    In between stands `typed`, which the label expression and the rules see.
+    The hash is of all that the file says of a row. In between stands `typed`, which the label
+    expression and the rules see.
 
     Args:
         connection: has the file's rows as `source`.
@@ -124,6 +129,7 @@ def judge(
         CREATE OR REPLACE TEMP VIEW judged AS
         SELECT *,
           CASE WHEN __reason <> '' THEN CAST(to_json(__raw) AS VARCHAR) END AS __row,
+          hash(__raw) AS __hash,
           coalesce({evaluated if shard.split is None else "false"}, false) AS __eval
         FROM (SELECT *, {_joined(rules)} AS __reason FROM ({labelled}))
         """
@@ -209,6 +215,12 @@ def _write(
         writers[split].write(columns)
         report.rows[split] += rows.num_rows
         report.positives[split] += int(pc.sum(label).as_py() or 0)
+
+
+def _hashes(batch: pa.RecordBatch) -> np.ndarray[Any, Any]:
+    """Of the good rows."""
+    good = batch.filter(pc.equal(batch.column("__reason"), ""))
+    return np.asarray(good.column("__hash").to_numpy(zero_copy_only=False), dtype=np.uint64)
 
 
 def _plain(rows: pa.RecordBatch, plan: IngestPlan) -> pa.Table:

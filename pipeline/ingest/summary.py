@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from pipeline.errors import DataError
 from pipeline.ingest.plan import SPLITS, ShardReport
+from pipeline.ingest.repeats import Repeats, joined
 from pipeline.spans import Window
 
 FILE = "ingest.json"
@@ -17,12 +18,17 @@ FILE = "ingest.json"
 
 @dataclass(frozen=True)
 class SpanRows:
-    """Rows of one span: kept, refused, and why."""
+    """Rows of one span: kept, refused, and why.
+
+    Attributes:
+        repeated: share of the kept rows that are there more than once, to the last byte.
+    """
 
     kept: int
     quarantined: int
     reasons: dict[str, int]
     samples: dict[str, str]
+    repeated: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -120,4 +126,5 @@ def _span_rows(reports: Sequence[ShardReport]) -> SpanRows:
         quarantined=sum(report.rows["quarantine"] for report in reports),
         reasons=dict(reasons.most_common()),
         samples=samples,
+        repeated=round(joined(Repeats.from_text(report.repeats) for report in reports).share, 6),
     )

@@ -20,6 +20,7 @@ _SAID = {
     "new_column": "is a new column",
     "quarantine": "has too many quarantined rows",
     "rows": "has too few rows",
+    "repeats": "has rows more than once",
 }
 
 #: Status → mark, word, tone. Mark and word say it without the colour.

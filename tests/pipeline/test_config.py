@@ -200,7 +200,7 @@ def test_an_unknown_key_is_a_fault_and_the_nearest_known_one_is_named(
 def test_where_no_known_key_is_near_all_are_named(bench: Any) -> None:
     told = faults_of(bench, window={"xyzzy": 1})
     assert told["window.xyzzy"].remedy == (
-        "Known here: train_spans, eval_spans, gap, holdout, min_rows_share."
+        "Known here: train_spans, eval_spans, gap, holdout, min_rows_share, max_repeated_share."
     )
 
 

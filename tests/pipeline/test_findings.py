@@ -15,7 +15,12 @@ TODAY = dt.date(2020, 3, 1)
 
 
 def policies(**gates: Any) -> Policies:
-    return Policies(gates=GatesConfig.model_validate(gates), max_share=0.02, min_rows_share=0.1)
+    return Policies(
+        gates=GatesConfig.model_validate(gates),
+        max_share=0.02,
+        min_rows_share=0.1,
+        max_repeated_share=0.02,
+    )
 
 
 def finding(kind: Kind, **values: Any) -> Finding:

@@ -32,7 +32,7 @@ def test_there_are_enough_and_each_is_told() -> None:
     assert len(catalog.FAULTS) >= 45
     for fault in catalog.FAULTS.values():
         assert bool(fault.spoil) != bool(fault.sabotage), fault.name
-        assert bool(fault.expected) != bool(fault.escapes), fault.name
+        assert fault.expected or fault.escapes, fault.name
         assert set(fault.expected) <= set(GATES), fault.name
         assert fault.story.endswith(".") and fault.story[0].isupper(), fault.name
 
