@@ -18,6 +18,8 @@ from pipeline import files, intervals
 from pipeline.config import Bars, ChangeBars, EvaluationConfig
 
 CANDIDATE, CHAMPION = "candidate", "champion"
+#: What a check against `auc_max` is against.
+CEILING = "ceiling"
 OVERALL = "overall"
 METRICS_FILE = "metrics.json"
 
@@ -57,7 +59,8 @@ class Check:
     Attributes:
         slice: `overall`, or such as `payment_type=1`.
         metric: `auc`, `log_loss` or `calibration`.
-        against: `bar` for an absolute one, `champion` for a change.
+        against: `bar` for an absolute one, `ceiling` for one that is too good to be true,
+            `champion` for a change.
         value: the candidate's metric, or its change (positive is worse).
         bound: what the value must not pass.
         passed: whether it holds.
@@ -76,6 +79,12 @@ class Check:
             return (
                 f"{self.metric} {where} is {self.value:+.4f} worse than the champion's "
                 f"(allowed {self.bound:+.4f})"
+            )
+        if self.against == CEILING:
+            return (
+                f"{self.metric} {where} is {self.value:.4f} (must be ≤ {self.bound:.4f}): too good "
+                "to be true. Does a feature hold the label? If the question is that easy, raise "
+                "auc_max"
             )
         sign = "≥" if self.metric == "auc" else "≤"
         return f"{self.metric} {where} is {self.value:.4f} (must be {sign} {self.bound:.4f})"
@@ -129,6 +138,9 @@ def _absolute(name: str, metrics: Metrics, bars: Bars, *, required: bool) -> Ite
         if math.isnan(value) and not required:
             continue
         yield Check(name, metric, "bar", value, bound, sign * value <= sign * bound)
+    auc = metrics.get("auc", math.nan)
+    if bars.auc_max < 1 and not math.isnan(auc):
+        yield Check(name, "auc", CEILING, auc, bars.auc_max, auc <= bars.auc_max)
 
 
 def _change(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import Bars, ChangeBars, EvaluationConfig
 from pipeline.evaluation import (
+    CEILING,
     CHAMPION,
     METRICS_FILE,
     OVERALL,
@@ -87,6 +88,18 @@ def test_slices_have_bars_of_their_own() -> None:
     weak = GOOD | {"auc": 0.6, "log_loss": 0.8, "calibration": 0.2}
     assert blessed(judge({OVERALL: GOOD, "vendor=1": weak}, None, CONFIG))
     assert not blessed(judge({OVERALL: weak}, None, CONFIG))
+
+
+def test_a_model_can_be_too_good_to_be_true() -> None:
+    config = CONFIG.model_copy(update={"bars": Bars(auc_min=0.7, log_loss_max=0.5, auc_max=0.95)})
+    perfect = GOOD | {"auc": 0.999}
+    checks = judge({OVERALL: perfect, "vendor=1": perfect}, None, config)
+    (wrong,) = (check for check in checks if not check.passed)
+    assert (wrong.slice, wrong.metric, wrong.against) == (OVERALL, "auc", CEILING)
+    assert str(wrong).startswith("auc over all rows is 0.9990 (must be ≤ 0.9500)")
+    assert "auc_max" in str(wrong)
+    assert blessed(judge({OVERALL: GOOD}, None, config))
+    assert blessed(judge({OVERALL: perfect}, None, CONFIG))  # no such bar unless it is asked for
 
 
 @pytest.mark.parametrize("rows, judged", [(99, False), (100, True)])
