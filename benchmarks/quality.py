@@ -131,6 +131,7 @@ def network(train: pd.DataFrame, newest: pd.DataFrame, features: Features) -> tu
                 train_files=[examples],
                 eval_files=[evaluation],
                 transform_graph_path=graph,
+                schema_path=None,
                 serving_model_dir=str(folder / "model"),
                 model_run_dir=str(folder / "logs"),
                 custom_config={

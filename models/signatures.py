@@ -5,14 +5,17 @@ Only operations of stock TensorFlow: the official server loads it without anythi
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 
 import keras
 import tensorflow as tf
+from google.protobuf import text_format
 from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_metadata.proto.v0 import schema_pb2
 
-from models import probe, warmup
+from models import contract, probe, warmup
 from models.config import Features, raw_columns
 from models.preprocessing import DTYPES, MISSING, model_inputs
 from models.table import Transformer, parse
@@ -21,6 +24,14 @@ SERVING_DEFAULT = "serving_default"
 SERVE_EXAMPLES = "serve_tf_examples"
 CLASSIFY = "classify"
 TRANSFORM = "transform_features"
+
+#: How they take raw columns.
+FORMS: Mapping[str, contract.Form] = {
+    SERVING_DEFAULT: "columns",
+    SERVE_EXAMPLES: "examples",
+    CLASSIFY: "examples",
+    TRANSFORM: "examples",
+}
 
 _CLASSIFY_METHOD = "tensorflow/serving/classify"
 
@@ -34,6 +45,7 @@ def export(
     directory: str,
     *,
     sample_files: list[str],
+    schema_file: str | None = None,
 ) -> None:
     """Writes a SavedModel.
 
@@ -51,6 +63,8 @@ def export(
         directory: where to; local or remote.
         sample_files: patterns of gzip TFRecords of raw examples, none of them trained on, to make
             warm-up requests and the probe from.
+        schema_file: the reviewed schema in text form, of which a request's contract is made; None:
+            requests are held to nothing.
     """
     kinds = raw_columns(features)
     columns = {name: tf.TensorSpec([None], DTYPES[kind], name) for name, kind in kinds.items()}
@@ -93,6 +107,19 @@ def export(
     _edit_signatures(directory, features)
     warmup.write(directory, features, sample_files)
     probe.write(directory, features, sample_files, in_memory)
+    if schema_file is not None:
+        _write_contract(directory, schema_file, features)
+
+
+def _write_contract(directory: str, schema_file: str, features: Features) -> None:
+    schema = schema_pb2.Schema()
+    with tf.io.gfile.GFile(schema_file, "r") as file:
+        text_format.Parse(file.read(), schema)
+    path = os.path.join(directory, contract.CONTRACT_FILE)
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    with tf.io.gfile.GFile(path, "w") as file:
+        held_to = contract.contract(schema, features, FORMS)
+        file.write(json.dumps(held_to, indent=1, sort_keys=True, ensure_ascii=False))
 
 
 def _serialized(name: str) -> dict[str, tf.TensorSpec]:

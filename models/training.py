@@ -34,8 +34,9 @@ def run_fn(fn_args: Any) -> keras.Model:
 
     Args:
         fn_args: TFX's `FnArgs`. Read are `train_files` and `eval_files` (raw examples),
-            `transform_graph_path`, `serving_model_dir`, `model_run_dir` (TensorBoard) and of
-            `custom_config` `features`, `model`, `training` (JSON texts) and `label`.
+            `transform_graph_path`, `schema_path` (may be None), `serving_model_dir`,
+            `model_run_dir` (TensorBoard) and of `custom_config` `features`, `model`, `training`
+            (JSON texts) and `label`.
 
     Returns:
         The model, from transformed tensors to logits; TFX has no use for it.
@@ -66,6 +67,7 @@ def run_fn(fn_args: Any) -> keras.Model:
         features,
         fn_args.serving_model_dir,
         sample_files=fn_args.eval_files,
+        schema_file=fn_args.schema_path,
     )
     record["files"] = _digests(fn_args.serving_model_dir)
     with tf.io.gfile.GFile(os.path.join(fn_args.serving_model_dir, RECORD_FILE), "w") as file:

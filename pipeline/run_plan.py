@@ -25,6 +25,7 @@ _CODE = {
         "pipeline/serving_contract.py",
         "pipeline/components/distribution_validator.py",
         "models/config.py",
+        "models/contract.py",
     ),
     "gate": (
         "pipeline/findings.py",

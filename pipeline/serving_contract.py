@@ -8,19 +8,18 @@ presence, type, values, ranges, and who may be there at all in an environment.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from models.config import MISSING_INT, MISSING_STRING, Section
+from models.contract import SERVING, bounds, domain_values, expected, least_mass
 from pipeline.errors import shorten
-from pipeline.schema_file import SERVING
 
 What = Literal["unknown", "not_served", "missing", "type", "values", "range"]
 
-_STAGES_OUT = (schema_pb2.DEPRECATED, schema_pb2.PLANNED, schema_pb2.ALPHA)
 _NAMES = {schema_pb2.INT: "whole numbers", schema_pb2.FLOAT: "numbers", schema_pb2.BYTES: "text"}
 #: Values shown of each kind.
 _SHOWN = 5
@@ -92,15 +91,6 @@ def violations(
     return found
 
 
-def expected(schema: schema_pb2.Schema, feature: schema_pb2.Feature, environment: str) -> bool:
-    """Whether a feature belongs to an environment, as TFDV understands it."""
-    if feature.lifecycle_stage in _STAGES_OUT or environment in feature.not_in_environment:
-        return False
-    if feature.in_environment:
-        return environment in feature.in_environment
-    return not schema.default_environment or environment in schema.default_environment
-
-
 def _not_served(name: str, count: int, rows: int, environment: str) -> Violation:
     message = (
         f"{name}: must not be there when {environment.lower()} (it is the label, or gives it "
@@ -134,15 +124,15 @@ def _column(
     yield from _missing(feature, len(values), rows)
     if not len(values):
         return
-    allowed = _domain(feature, domains)
+    allowed = domain_values(feature, domains)
     if allowed is not None:
-        least = feature.distribution_constraints.min_domain_mass or 1.0
+        least = least_mass(feature)
         wrong = values.filter(pc.invert(pc.is_in(values, pa.array(allowed, values.type))))
         if len(wrong) > (1 - least) * len(values) + 1e-9:
             yield _wrong(
                 feature.name, "values", wrong, rows, "are not in the schema's list of values"
             )
-    low, high = _bounds(feature)
+    low, high = bounds(feature)
     if low is not None and len(wrong := values.filter(pc.less(values, low))):
         yield _wrong(feature.name, "range", wrong, rows, f"are below the schema's {low:g}")
     if high is not None and len(wrong := values.filter(pc.greater(values, high))):
@@ -199,27 +189,6 @@ def _missing(feature: schema_pb2.Feature, present: int, rows: int) -> Iterator[V
         f"asks for {asks}"
     )
     yield Violation(column=feature.name, what="missing", message=message, count=count, rows=rows)
-
-
-def _domain(
-    feature: schema_pb2.Feature, domains: dict[str, schema_pb2.StringDomain]
-) -> list[str] | None:
-    if feature.HasField("string_domain"):
-        return list(feature.string_domain.value)
-    if feature.domain in domains:
-        return list(domains[feature.domain].value)
-    return None
-
-
-def _bounds(feature: schema_pb2.Feature) -> tuple[float | None, float | None]:
-    kind = feature.WhichOneof("domain_info")
-    if kind not in ("int_domain", "float_domain"):
-        return None, None
-    domain: Any = getattr(feature, kind)
-    return (
-        domain.min if domain.HasField("min") else None,
-        domain.max if domain.HasField("max") else None,
-    )
 
 
 def _wrong(name: str, what: What, wrong: pa.ChunkedArray, rows: int, why: str) -> Violation:

@@ -38,6 +38,12 @@ from serving.durable import explained, write_atomic
     help="A label beside those of `headrace label`, which ends it; for this server only.",
 )
 @click.option(
+    "--contract",
+    type=click.Choice(["off", "count", "refuse"]),
+    help="What becomes of requests that break the schema's SERVING environment: the embedded "
+    "server counts them (its default) or refuses them; the stock one knows no such thing.",
+)
+@click.option(
     "--docker",
     is_flag=False,
     flag_value="print",
@@ -52,6 +58,7 @@ def serve(
     port: int,
     rest_port: int,
     labels: tuple[str, ...],
+    contract: str | None,
     docker: str | None,
     as_json: bool,
     flags: tuple[str, ...],
@@ -60,6 +67,10 @@ def serve(
 
     FLAGS are further flags of tensorflow_model_server, such as --enable_batching=true.
     """
+    if contract:
+        if docker:
+            raise click.UsageError("--contract is of the embedded server; leave out --docker.")
+        flags = (f"--request_contract={contract}", *flags)
     config = serving.load(config_file)
     with serving.for_people():
         registry = serving.registry_of(config)

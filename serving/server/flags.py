@@ -10,7 +10,7 @@ import difflib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 PROGRAM = "python -m serving"
 #: Port numbers with a meaning of their own.
@@ -21,8 +21,10 @@ _CPUS = os.cpu_count() or 1
 _GRPC_THREADS = max(16, 4 * _CPUS)
 
 
-def _flag(default: Any, text: str, *, ours: bool = False) -> Any:
-    return dataclasses.field(default=default, metadata={"help": text, "ours": ours})
+def _flag(default: Any, text: str, *, ours: bool = False, choices: Sequence[str] = ()) -> Any:
+    return dataclasses.field(
+        default=default, metadata={"help": text, "ours": ours, "choices": choices}
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,13 @@ class Options:
         "", "Folder for sampled requests as TFRecords of PredictionLog.", ours=True
     )
     request_log_sampling_rate: float = _flag(0.01, "Part of requests to log, 0 to 1.", ours=True)
+    request_contract: Literal["off", "count", "refuse"] = _flag(
+        "count",
+        "What to do with requests that break the contract in the model's folder (the schema's "
+        "SERVING environment): off, count them in the metrics, or refuse them.",
+        ours=True,
+        choices=("off", "count", "refuse"),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +218,9 @@ def _next_value(name: str, rest: list[str]) -> str:
 
 def _convert(name: str, value: str) -> Any:
     kind: Any = type(_FIELDS[name].default)
+    choices = _FIELDS[name].metadata["choices"]
+    if choices and value not in choices:
+        raise FlagError(f"--{name} must be one of {', '.join(choices)}, got {value!r}.")
     if kind is bool:
         if value.lower() in _TRUE + _FALSE:
             return value.lower() in _TRUE

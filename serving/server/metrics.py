@@ -12,9 +12,13 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from typing import TYPE_CHECKING
 
 from serving.server.errors import Code
 from serving.server.versions import VersionStatus
+
+if TYPE_CHECKING:
+    from serving.server.contract import Broken
 
 #: Upper bounds, in microseconds.
 LATENCY_BUCKETS = tuple(10 * 1.8**exponent for exponent in range(33))
@@ -47,6 +51,8 @@ _VERSION_LATENCY = _Family(
 )
 _VERSION_LOADS = _Family(f"{_OWN}version_load_count", (*_OF_VERSION, "status"))
 _LOAD_LATENCY = _Family(f"{_OWN}version_load_latency", _OF_VERSION, "histogram")
+_CHECKED = _Family(f"{_OWN}contract_row_count", _OF_VERSION)
+_BROKEN = _Family(f"{_OWN}contract_violation_count", (*_OF_VERSION, "feature", "rule"))
 _STATE = _Family(f"{_OWN}version_state", (*_OF_VERSION, "state"), "gauge")
 _LABEL = _Family(f"{_OWN}version_label", ("model_name", "label"), "gauge")
 _BUILD = _Family(f"{_OWN}build_info", ("version", "tensorflow"), "gauge")
@@ -118,6 +124,13 @@ class Metrics:
     def logged(self, model: str, code: Code) -> None:
         """Counts a request picked for the log: OK; RESOURCE_EXHAUSTED if it was dropped, …."""
         self._count(_LOGGED, (model, code.name))
+
+    def contract(self, model: str, version: int, rows: int, broken: Iterable[Broken]) -> None:
+        """Counts rows that were held to the model's contract, and those that break it."""
+        labels = (model, str(version))
+        self._count(_CHECKED, labels, rows)
+        for one in broken:
+            self._count(_BROKEN, (*labels, one.feature, one.rule), one.count)
 
     def text(
         self,

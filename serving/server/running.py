@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Sequence
 from typing import Any
 
-from serving.server import configs, memory, ports, rest_api
+from serving.server import configs, contract, memory, ports, rest_api
 from serving.server.batching import BatchingParameters, BatchScheduler
 from serving.server.catalog import Catalog
 from serving.server.config_checks import watch_file
@@ -165,7 +166,19 @@ class Server:
             except BaseException:
                 model.close()
                 raise
+        # After the warm-up, whose rows are nobody's requests.
+        model.guard = self._guard(model)
         return model
+
+    def _guard(self, model: LoadedModel) -> contract.Guard | None:
+        def told(rows: int, broken: Sequence[contract.Broken]) -> None:
+            self.metrics.contract(model.name, model.version, rows, broken)
+
+        try:
+            return contract.guard(model.path, self._options.request_contract, told)
+        except BaseException:
+            model.close()
+            raise
 
     def _listen_grpc(self, tls: configs.TlsConfig | None) -> int | None:
         options = self._options

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +66,7 @@ class LoadedModel:
         version: its number.
         path: the folder it was loaded from.
         signatures: all of the MetaGraph, as they stand there.
+        guard: is shown every request before it runs, and may refuse it; None: all run.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class LoadedModel:
         self.version = version
         self.path = path
         self.signatures = signatures
+        self.guard: Callable[[str, Mapping[str, np.ndarray]], None] | None = None
         self._session = session
         self._scheduler = scheduler
         self._plans: dict[str, _Plan] = {}
@@ -103,9 +105,11 @@ class LoadedModel:
             timeout: in seconds; None for no limit.
 
         Raises:
-            ServingError: whatever the graph said; DEADLINE_EXCEEDED after `timeout`.
+            ServingError: whatever the guard or the graph said; DEADLINE_EXCEEDED after `timeout`.
         """
         plan = self._plans.get(signature) or self._resolve(signature)
+        if self.guard is not None:
+            self.guard(signature, inputs)
         try:
             feeds = [plan.feeds[alias] for alias in inputs]
             wanted = list(plan.fetches) if outputs is None else list(outputs)

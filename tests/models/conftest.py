@@ -67,6 +67,14 @@ def example(row: Row) -> bytes:
     return message.SerializeToString()
 
 
+#: What requests are held to; the Trainer needs no more of it.
+SCHEMA = f"""
+default_environment: "SERVING"
+feature {{ name: "fare" type: FLOAT presence {{ min_fraction: 1.0 }} float_domain {{ max: 60.0 }} }}
+feature {{ name: "{LEAK}" type: FLOAT not_in_environment: "SERVING" }}
+"""
+
+
 def rows(count: int, seed: int) -> list[Row]:
     """Rows in which the fare, the place and a word say something of the label."""
     draw = random.Random(seed)
@@ -147,6 +155,7 @@ class Trained:
     evaluation: Path
     graph: Path
     model: Path
+    schema: Path
     keras_model: Any
     train_rows: list[Row]
     rows: list[Row]
@@ -164,6 +173,7 @@ class Trained:
             train_files=[str(self.train)],
             eval_files=[str(self.evaluation)],
             transform_graph_path=str(self.graph),
+            schema_path=str(self.schema),
             serving_model_dir=str(model),
             model_run_dir=str(model.with_suffix(".log")),
             custom_config=settings,
@@ -181,12 +191,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         evaluation=folder / "eval.gz",
         graph=folder / "graph",
         model=folder / "model",
+        schema=folder / "schema.pbtxt",
         keras_model=None,
         train_rows=rows(3000, seed=1),
         rows=rows(200, seed=2),
     )
     write(result.train, result.train_rows)
     write(result.evaluation, result.rows)
+    result.schema.write_text(SCHEMA)
     analyze(FEATURES, result.train, result.graph)
     return replace(result, keras_model=run_fn(result.arguments(result.model)))
 

@@ -133,6 +133,11 @@ def test_the_stock_image_sees_what_the_embedded_server_does(registry: Registry) 
     assert embedded[-3:] == flags[2:-1]
 
 
+def test_the_stock_image_knows_no_contract(registry: Registry) -> None:
+    answer = call("serve", "--docker", "--contract", "refuse")
+    assert answer.exit_code == 2 and "leave out --docker" in answer.stderr
+
+
 def test_labels_go_into_the_configuration_that_is_served(registry: Registry) -> None:
     registry.assign_labels({"stable": 1})
     answer = call("serve", "--docker", "--label", "canary=3", "--json")

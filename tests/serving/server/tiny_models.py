@@ -6,6 +6,7 @@ models still are: reference to a placeholder by name, no defaults, methods named
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -235,6 +236,51 @@ def counter(directory: Path) -> Path:
         builder = tf1.saved_model.Builder(str(directory))
         builder.add_meta_graph_and_variables(session, ["serve"], signatures)
         builder.save()
+    return directory
+
+
+#: What rows of `guarded` must hold, as a Trainer writes it.
+CONTRACT = {
+    "environment": "SERVING",
+    "signatures": {"serving_default": "columns", "serve_tf_examples": "examples"},
+    "features": {
+        "amount": {"type": "float", "presence": 1.0, "min": 0.1, "max": 100.0},
+        "code": {"type": "int", "presence": 0.5, "min": 1, "max": 9},
+        "kind": {"type": "string", "presence": 1.0, "values": ["a", "b"], "mass": 1.0},
+    },
+    "not_served": ["label"],
+}
+
+
+def guarded(directory: Path) -> Path:
+    """amount float, code int64, kind string -> y = amount + code; brings `CONTRACT` along.
+
+    Signatures: `serving_default`, in which each may be left out, and `serve_tf_examples`.
+    """
+    missing = {"amount": [float("nan")], "code": [-1], "kind": [""]}
+    kinds = {"amount": tf.float32, "code": tf.int64, "kind": tf.string}
+
+    class Module(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], t, name) for name, t in kinds.items()])
+        def default(self, amount: tf.Tensor, code: tf.Tensor, kind: tf.Tensor) -> object:
+            return {"y": amount + tf.cast(code, tf.float32), "kind": tf.identity(kind)}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
+        def rows(self, examples: tf.Tensor) -> object:
+            spec = {n: tf.io.FixedLenFeature([], t, missing[n][0]) for n, t in kinds.items()}
+            return self.default(**tf.io.parse_example(examples, spec))
+
+    module = Module()
+    signatures = {"serving_default": module.default, "serve_tf_examples": module.rows}
+    tf.saved_model.save(module, str(directory), signatures=signatures)
+    saved = saved_model_pb2.SavedModel.FromString((directory / "saved_model.pb").read_bytes())
+    for graph in saved.meta_graphs:
+        defaults = graph.signature_def["serving_default"].defaults
+        for name, dtype in kinds.items():
+            defaults[name].CopyFrom(tf.make_tensor_proto(missing[name], dtype))
+    (directory / "saved_model.pb").write_bytes(saved.SerializeToString())
+    (directory / "assets.extra").mkdir()
+    (directory / "assets.extra" / "headrace_contract.json").write_text(json.dumps(CONTRACT))
     return directory
 
 
