@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,26 +25,37 @@ from models import signatures, training, warmup
 from models.config import features_from_json, raw_columns
 from models.preprocessing import CATEGORICAL, NUMERIC, model_inputs
 from models.table import Transformer, parse
+from pipeline.audit.instead import instead
 from serving.layout import MANIFEST
 
 #: Matrix products a request, and the size of the matrices: well over a hundred milliseconds.
 _PRODUCTS, _SIZE = 80, 512
 
 
+#: Digest of what was learnt from → the weights, and the record of the training. Most faults of the
+#: model come after a training that is the same for all, and training repeats itself exactly.
+_FITTED: dict[str, tuple[list[Any], dict[str, Any]]] = {}
+
+
 def run_fn(fn_args: Any) -> Any:
     """Does what the fault named in `custom_config` says."""
-    return _SABOTAGES[fn_args.custom_config["sabotage"]](fn_args)
+    fit = training.fit
 
+    def fit_once(model: Any, columns: Any, labels: Any, config: Any, log_dir: str) -> Any:
+        learnt = hashlib.sha256(config.model_dump_json().encode())
+        for name, column in sorted(columns.items()):
+            learnt.update(name.encode() + np.ascontiguousarray(column).tobytes())
+        learnt.update(np.ascontiguousarray(labels).tobytes())
+        key = learnt.hexdigest()
+        if key not in _FITTED:
+            record = fit(model, columns, labels, config, log_dir)
+            _FITTED[key] = (model.get_weights(), record)
+        weights, record = _FITTED[key]
+        model.set_weights(weights)
+        return dict(record)
 
-@contextmanager
-def _instead(module: Any, name: str, stand_in: Any) -> Iterator[None]:
-    """Another function under a module's name, for a while."""
-    original = getattr(module, name)
-    setattr(module, name, stand_in)
-    try:
-        yield
-    finally:
-        setattr(module, name, original)
+    with instead(training, "fit", fit_once):
+        return _SABOTAGES[fn_args.custom_config["sabotage"]](fn_args)
 
 
 def _trained(fn_args: Any, change: Callable[..., Any]) -> Any:
@@ -55,7 +65,7 @@ def _trained(fn_args: Any, change: Callable[..., Any]) -> Any:
     def stand_in(model: Any, columns: Any, labels: Any, config: Any, log_dir: str) -> Any:
         return change(fit, model, columns, labels, config, log_dir)
 
-    with _instead(training, "fit", stand_in):
+    with instead(training, "fit", stand_in):
         return training.run_fn(fn_args)
 
 
@@ -101,7 +111,7 @@ def _exported(fn_args: Any, model: Any = None, transformer: Any = None) -> Any:
             **settings,
         )
 
-    with _instead(signatures, "export", stand_in):
+    with instead(signatures, "export", stand_in):
         return training.run_fn(fn_args)
 
 
@@ -195,7 +205,7 @@ def _template_export(fn_args: Any) -> Any:
         shutil.move(directory.parent / "assets.extra", directory / "assets.extra")
         (directory / warmup.WARMUP_FILE).unlink()  # the templates know no warm-up
 
-    with _instead(signatures, "export", stand_in):
+    with instead(signatures, "export", stand_in):
         return training.run_fn(fn_args)
 
 

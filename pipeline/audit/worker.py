@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import time
 from pathlib import Path
@@ -12,12 +13,14 @@ import pyarrow as pa
 
 from pipeline.audit import catalog, observed
 from pipeline.audit.fault import CONTROL, Fault, NotApplicableError
+from pipeline.audit.instead import instead
 from pipeline.audit.observed import Observation
 from pipeline.audit.scene import Scene
 from pipeline.audit.workshop import Workshop
 from pipeline.errors import HeadraceError, RunError
 from pipeline.local import quiet
 from pipeline.local import run as local
+from pipeline.local.places import Places
 from pipeline.local.result import RunResult
 
 
@@ -91,7 +94,21 @@ def rehearse(workshop: Workshop, name: str) -> Observation:
         first = str(error).partition("\n")[0][:200]
         told = f"it cannot be made of this data: {first}"
         return Observation(name, "not_applicable", (), told, "", _since(started))
-    return _run(name, scene, started)
+    from pipeline.audit.audit_runner import AuditRunner, Decided
+    from pipeline.local import runner
+
+    made = functools.partial(AuditRunner, fault, Places.of(scene.config).metadata)
+    with instead(runner, "ProgressRunner", made):
+        try:
+            return _run(name, scene, started)
+        except Decided as known:
+            return _stopped(name, known.result, scene, started)
+
+
+def _stopped(name: str, result: RunResult, scene: Scene, started: float) -> Observation:
+    """What is seen of a run that was ended because its outcome was known."""
+    seen = _plain(observed.of_result(name, result, _since(started)), scene)
+    return seen if seen.gates else dataclasses.replace(seen, status="stopped")
 
 
 def _run(name: str, scene: Scene, started: float) -> Observation:
@@ -104,9 +121,13 @@ def _run(name: str, scene: Scene, started: float) -> Observation:
 
 def _sabotaged(workshop: Workshop, fault: Fault, started: float) -> Observation:
     from pipeline.audit import sabotaged_run
+    from pipeline.audit.audit_runner import Decided
 
     scene = workshop.sabotaged(fault.name)
-    result: RunResult = sabotaged_run.run(scene, fault)
+    try:
+        result = sabotaged_run.run(scene, fault)
+    except Decided as known:
+        return _stopped(fault.name, known.result, scene, started)
     return _plain(observed.of_result(fault.name, result, _since(started)), scene)
 
 

@@ -116,7 +116,11 @@ def audit(
         observed = [one.to_dict() for one in seen]
         click.echo(json.dumps({"observations": observed, "problems": problems}))
     else:
-        _show(matrix, problems, round(time.monotonic() - started))
+        _show(
+            matrix,
+            problems,
+            f"{time.monotonic() - started:.0f} s, {sum(os.times()[:4]):.0f} s of CPU",
+        )
     sys.exit(1 if problems else 0)
 
 
@@ -196,7 +200,7 @@ def _problems(matrix: Matrix, before: Matrix | None) -> list[str]:
     return problems
 
 
-def _show(matrix: Matrix, problems: Sequence[str], seconds: int) -> None:
+def _show(matrix: Matrix, problems: Sequence[str], took: str) -> None:
     from pipeline.audit import catalog
     from pipeline.audit.fault import CONTROL
 
@@ -216,6 +220,6 @@ def _show(matrix: Matrix, problems: Sequence[str], seconds: int) -> None:
         )
     console.print(table, highlight=False)
     told = ", ".join(f"{count} {_MARKS[outcome]}" for outcome, count in counts.items() if count)
-    console.print(f"\n{told}; {seconds} s", highlight=False)
+    console.print(f"\n{told}; {took}", highlight=False)
     for problem in problems:
         console.print(problem, style="red", markup=False, highlight=False)

@@ -47,6 +47,35 @@ class ProgressRunner(local_dag_runner.LocalDagRunner):  # type: ignore[misc]
             NodeError: a node failed; nodes after it were not started.
         """
         del run_options
+        launch = self.launcher(pipeline)
+        nodes = [item.pipeline_node for item in pipeline.nodes]
+        waiting = [node for node in nodes if node.node_info.id in BESIDE]
+        beside: dict[str, Future[None]] = {}
+        done: set[str] = set()
+        with ThreadPoolExecutor(max_workers=1) as thread:
+
+            def start_beside() -> None:
+                for node in list(waiting):
+                    if done.issuperset(node.upstream_nodes):
+                        waiting.remove(node)
+                        beside[node.node_info.id] = thread.submit(launch, node)
+
+            for node in nodes:
+                start_beside()
+                if node.node_info.id in BESIDE:
+                    continue
+                for upstream in beside.keys() & set(node.upstream_nodes):
+                    beside[upstream].result()
+                launch(node)
+                done.add(node.node_info.id)
+            start_beside()
+            for future in beside.values():
+                future.result()
+
+    def launcher(
+        self, pipeline: pipeline_pb2.Pipeline
+    ) -> Callable[[pipeline_pb2.PipelineNode], None]:
+        """Gives a compiled pipeline this run's id; what runs one of its nodes, and tells of it."""
         runtime_parameter_utils.substitute_runtime_parameter(
             pipeline, {"pipeline-run-id": self._run_id}
         )
@@ -73,29 +102,7 @@ class ProgressRunner(local_dag_runner.LocalDagRunner):  # type: ignore[misc]
             finally:
                 self._progress(name, time.monotonic() - started)
 
-        nodes = [item.pipeline_node for item in pipeline.nodes]
-        waiting = [node for node in nodes if node.node_info.id in BESIDE]
-        beside: dict[str, Future[None]] = {}
-        done: set[str] = set()
-        with ThreadPoolExecutor(max_workers=1) as thread:
-
-            def start_beside() -> None:
-                for node in list(waiting):
-                    if done.issuperset(node.upstream_nodes):
-                        waiting.remove(node)
-                        beside[node.node_info.id] = thread.submit(launch, node)
-
-            for node in nodes:
-                start_beside()
-                if node.node_info.id in BESIDE:
-                    continue
-                for upstream in beside.keys() & set(node.upstream_nodes):
-                    beside[upstream].result()
-                launch(node)
-                done.add(node.node_info.id)
-            start_beside()
-            for future in beside.values():
-                future.result()
+        return launch
 
 
 def run(pipeline: Pipeline, run_id: str, progress: Progress) -> list[str]:

@@ -14,19 +14,17 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 ROOT = Path(__file__).resolve().parents[2]
 BASELINE = ROOT / "pipeline" / "audit" / "MATRIX.json"
 
-#: One for each gate that stands before or after training, the quick ones of its kind.
+#: What each gate finds that stands before training, and the one right before the push: the quick
+#: ones of their kind. `make audit` makes them all.
 FAULTS = (
     "truncated-shard",
-    "half-a-row",
     "missing-column",
     "span-cut-short",
+    "events-duplicated",
     "wrong-year",
     "new-column",
-    "categories-renamed",
     "null-burst",
     "one-weight-changed",
-    "wrong-vocabulary",
-    "missing-variables",
 )
 
 
