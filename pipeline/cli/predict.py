@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli import serving
+from pipeline.cli import predict_rows, serving
 from pipeline.cli.options import config_option, json_option
 from pipeline.config import Config
 from pipeline.errors import RunError
@@ -58,17 +58,16 @@ def predict(
 ) -> None:
     """Ask a server for predictions on the rows of a file.
 
-    Columns are renamed as the configuration says; those that the model does not know are left
-    out, those that are missing count as missing values.
+    Columns are renamed, and moments and decimal commas read, as the configuration says; those
+    that the model does not know are left out, those that are missing count as missing values.
     """
     config = serving.load(config_file)
     if version is not None and label is not None:
         raise click.UsageError("name --version or --label, not both.")
     place = serving.address_of(address, protocol)
     with serving.for_people():
-        rows = table.read(path, _limit(limit, as_json), _dialect(config)).renamed(
-            config.data.rename
-        )
+        read = table.read(path, _limit(limit, as_json), _dialect(config))
+        rows = predict_rows.typed(read.renamed(config.data.rename), config)
         with clients.connect(
             place, model=config.serving.model_name, version=version, label=label, timeout=timeout
         ) as client:

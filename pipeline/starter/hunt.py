@@ -41,7 +41,9 @@ def by_figures(state: State, judged: Judged) -> None:
         drawn = np.random.default_rng(0).random(len(judged.label)) < 0.33
         state.scores = leaks.scores(rows.select(looked_at), judged.label, drawn)
     suspects = [name for name, score in state.scores.items() if score >= leaks.SUSPECT]
-    if len(suspects) == len(looked_at):  # then it is an easy question, not a leak
+    rarer = min(np.sum(judged.label == value) for value in (0, 1))
+    # Every column alike, or a few rows: then it may as well be an easy question.
+    if len(suspects) == len(looked_at) or rarer < leaks.EVIDENCE:
         suspects = []
     for name in suspects:
         _take_out(
@@ -56,8 +58,9 @@ def by_figures(state: State, judged: Judged) -> None:
                 _take_out(state, name, f"is the sum {total}, which holds {answer}")
     for name, decision in state.decisions.items():
         if state.scores.get(name, 0) >= leaks.STRONG:
+            few = " on few rows" if rarer < leaks.EVIDENCE else ""
             decision.notes.append(
-                f"strong alone (AUC {state.scores[name]:.3f}): see that it is known when asked"
+                f"strong alone (AUC {state.scores[name]:.3f}{few}): see that it is known when asked"
             )
 
 

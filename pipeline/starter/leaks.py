@@ -15,6 +15,10 @@ import pyarrow.compute as pc
 #: Area under the ROC curve from which a column is taken for the answer in other words, and from
 #: which it is worth a look.
 SUSPECT, STRONG = 0.98, 0.9
+#: Rows of the rarer class that a suspicion takes. By the rule of three, so many rows that are all
+#: ranked right show that at most one in fifty is not; fewer show an easy question as well as a
+#: leak, and a good feature is not thrown away for it.
+EVIDENCE = round(3 / (1 - SUSPECT))
 #: Rows looked at, and the fewest held-out rows of either class that a figure may rest on.
 _ROWS, _FEWEST = 60_000, 10
 _BINS = 64

@@ -93,6 +93,24 @@ def test_files_with_dates_become_spans(bench: Any, tmp_path: Path) -> None:
     assert made.judged.held_out.sum() == 200
 
 
+def test_few_rows_are_no_evidence_of_a_leak(bench: Any, tmp_path: Path) -> None:
+    """Of 150 irises two petal measures each tell a species almost alone, and give nothing away."""
+    from sklearn.datasets import load_iris
+
+    flowers = load_iris()
+    names = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
+    rows = [
+        dict(zip(names, map(float, values), strict=True)) | {"setosa": int(kind == 0)}
+        for values, kind in zip(flowers.data, flowers.target, strict=True)
+    ]
+    made = proposed(bench.write_csv("iris.csv", rows), "setosa", tmp_path)
+    assert {name: feature.kind for name, feature in made.config.features.items()} == dict.fromkeys(
+        names, "numeric"
+    )
+    assert set(made.config.label.leaks) == {"setosa"}
+    assert any("petal_length: strong alone" in remark for remark in made.remarks)
+
+
 def test_a_total_that_holds_the_answer_is_a_leak(bench: Any, tmp_path: Path) -> None:
     draw = random.Random(2)
     rows = []
