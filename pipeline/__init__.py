@@ -18,4 +18,8 @@ def __getattr__(name: str) -> Any:
         from pipeline.components.drift_report import DriftReport
 
         return DriftReport
+    if name == "RegisteredModel":
+        from pipeline.components.registered_model import RegisteredModel
+
+        return RegisteredModel
     raise AttributeError(f"module 'pipeline' has no attribute {name!r}")

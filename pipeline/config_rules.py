@@ -21,6 +21,8 @@ from pipeline.config import (
 )
 from pipeline.errors import Fault, shorten
 from pipeline.spans import PatternError, SpanPattern
+from pipeline.vertex import machines
+from pipeline.vertex.config import VertexConfig
 
 
 def faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
@@ -29,12 +31,15 @@ def faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
     label: LabelConfig | None = sections.get("label")
     features: Features | None = sections.get("features")
     quarantine: QuarantineConfig | None = sections.get("quarantine")
+    vertex: VertexConfig | None = sections.get("vertex")
     if data:
         yield from _pattern(data)
     if label:
         yield from _expression("label.expression", label.expression)
     if quarantine:
         yield from _rules(quarantine)
+    if vertex:
+        yield from _registry(vertex)
     if features is not None:
         yield from _of_features(sections, features)
 
@@ -154,6 +159,51 @@ def _gated(gates: GatesConfig, known: set[str]) -> Iterator[Fault]:
     for index, allowed in enumerate(gates.allow):
         if allowed.feature is not None and allowed.feature not in known:
             yield _no(f"gates.allow.{index}.feature", allowed.feature, "a feature", known)
+
+
+def _registry(vertex: VertexConfig) -> Iterator[Fault]:
+    """What a registration needs, wherever the pipeline runs."""
+    registry = vertex.registry
+    if not registry.model:
+        if registry.image or registry.endpoint:
+            yield _needed("vertex.registry.model", 'the model in the registry: model = "trips"')
+        return
+    if not registry.image:
+        yield _needed(
+            "vertex.registry.image",
+            "a container that serves a SavedModel: image = "
+            '"europe-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"',
+        )
+    if not vertex.project:
+        yield _needed("vertex.project", 'the Google Cloud project: project = "my-project"')
+    if not vertex.region:
+        yield _needed("vertex.region", 'where the registry is: region = "europe-west4"')
+    if registry.max_replicas < registry.min_replicas:
+        yield Fault(
+            "vertex.registry.max_replicas",
+            str(registry.max_replicas),
+            f"is below min_replicas ({registry.min_replicas})",
+            "Raise it, or lower the other.",
+        )
+    for index, alias in enumerate(registry.aliases):
+        if alias == "default" or alias.startswith("pushed-"):
+            yield Fault(
+                f"vertex.registry.aliases.{index}",
+                shorten(alias),
+                "is an alias that versions have anyway",
+                "Choose another, or take it out.",
+            )
+    if machines.limits(registry.machine) is None:
+        yield Fault(
+            "vertex.registry.machine",
+            shorten(registry.machine),
+            "is not a known machine type",
+            f"Known families: {', '.join(machines.FAMILIES)}, with -<processors> behind.",
+        )
+
+
+def _needed(key: str, what: str) -> Fault:
+    return Fault(key, "", "is required by [vertex.registry]", f"Name {what}.")
 
 
 def compared(features: Features) -> list[str]:

@@ -22,6 +22,7 @@ from pipeline.components.evaluator import Evaluator
 from pipeline.components.infra_validator import InfraValidator
 from pipeline.components.pusher import AtomicPusher
 from pipeline.components.span_example_gen import SpanExampleGen
+from pipeline.components.vertex_registrar import VertexRegistrar
 from pipeline.config import Config
 from pipeline.run_plan import RunPlan
 
@@ -120,6 +121,11 @@ def create_pipeline(config: Config, plan: RunPlan) -> Pipeline:
             provenance=plan.provenance,
             run_id=plan.run_id,
         )
+        registrar = (
+            VertexRegistrar(config.vertex, pushed_model=pusher.outputs["pushed_model"])
+            if registers(config)
+            else None
+        )
 
     return _pipeline(
         config,
@@ -137,8 +143,18 @@ def create_pipeline(config: Config, plan: RunPlan) -> Pipeline:
             proof,
             evaluator,
             pusher,
+            *([registrar] if registrar else []),
         ],
     )
+
+
+def registers(config: Config) -> bool:
+    """Whether what is pushed goes to Vertex's model registry too.
+
+    It reads buckets only: a run that pushes to this disk, from a configuration that does for both,
+    has nothing to register.
+    """
+    return bool(config.vertex.registry.model) and config.serving.path.startswith("gs://")
 
 
 def create_schema_pipeline(config: Config, plan: RunPlan) -> Pipeline:

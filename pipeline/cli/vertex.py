@@ -161,7 +161,7 @@ def dataflow(config_file: str, nodes: tuple[str, ...], out: str | None, as_json:
     "fault_names",
     multiple=True,
     metavar="FAULT",
-    help="Let something go wrong: 403, 429, 503, NODE=fail or NODE=preempt.",
+    help="Let something go wrong: 403, 429, 503, NODE=fail, NODE=preempt or registry=403.",
 )
 @click.option("--job-id", metavar="ID", help="Id of the job; default: name, span and second.")
 @click.option("--fresh", is_flag=True, help="Forget earlier rehearsals first.")

@@ -18,10 +18,14 @@ from google.cloud.exceptions import PreconditionFailed
 
 from pipeline import files
 from pipeline.config import Config
+from pipeline.errors import RunError
 from pipeline.vertex.api_errors import explained
 from pipeline.vertex.config import VertexConfig
 
 EMULATOR = "HEADRACE_VERTEX_EMULATOR_HOST"
+
+#: The folder that tasks of a rehearsal see in place of `gs://`.
+BUCKETS = "HEADRACE_VERTEX_EMULATOR_BUCKETS"
 
 _LOGGING = "https://logging.googleapis.com"
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -33,6 +37,23 @@ _PATIENCE = Retry(timeout=15.0)
 def emulator() -> str | None:
     """Address of the emulator, such as `http://127.0.0.1:8123`; None for Google's own API."""
     return os.environ.get(EMULATOR) or None
+
+
+def address_of(path: str) -> str:
+    """A path as Google's services are told it: `gs://…`, also where a rehearsal made it a folder's.
+
+    Raises:
+        RunError: it is in no bucket.
+    """
+    folder = os.environ.get(BUCKETS)
+    if folder and path.startswith(f"{folder}/"):
+        path = f"gs://{path[len(folder) + 1 :]}"
+    if not path.startswith("gs://"):
+        raise RunError(
+            f"{path}: is in no bucket, so Vertex AI cannot read it. Set vertex.serving_path (or "
+            'serving.path) to "gs://…", or take [vertex.registry] out.'
+        )
+    return path
 
 
 def connect(vertex: VertexConfig) -> None:

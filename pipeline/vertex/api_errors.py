@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import google.auth.exceptions
@@ -22,12 +22,15 @@ class ApiError(RunError):
 
 
 @contextmanager
-def explained(doing: str, vertex: VertexConfig) -> Iterator[None]:
+def explained(
+    doing: str, vertex: VertexConfig, remedies: Mapping[int, str] | None = None
+) -> Iterator[None]:
     """Turns what Google's libraries raise into `ApiError`.
 
     Args:
         doing: what was tried, as the end of a sentence: "submit the job x".
         vertex: names project, region and account in the remedy.
+        remedies: HTTP status → remedy, where it is another than for jobs.
     """
     try:
         yield
@@ -48,15 +51,27 @@ def explained(doing: str, vertex: VertexConfig) -> Iterator[None]:
         exceptions.RetryError,
         ConnectionError,
     ) as error:
+        # What is asked for again and again in vain was answered, if with a refusal.
+        if isinstance(refusal := getattr(error, "cause", None), exceptions.GoogleAPICallError):
+            raise _refused(refusal, doing, vertex, remedies) from error
         raise ApiError(
             f"cannot {doing}: no answer from Google's API in {vertex.region} ({_first(error)}). "
             "Check the network, a proxy (HTTPS_PROXY), and that the region's name is right."
         ) from error
     except exceptions.GoogleAPICallError as error:
-        code = int(error.code or 0)
-        message = " ".join((error.message or str(error)).split())[:400].rstrip(".")
-        remedy = _remedy(code, message, doing, vertex)
-        raise ApiError(f"cannot {doing}: {code} {message}. {remedy}", code) from error
+        raise _refused(error, doing, vertex, remedies) from error
+
+
+def _refused(
+    error: exceptions.GoogleAPICallError,
+    doing: str,
+    vertex: VertexConfig,
+    remedies: Mapping[int, str] | None,
+) -> ApiError:
+    code = int(error.code or 0)
+    message = " ".join((error.message or str(error)).split())[:400].rstrip(".")
+    remedy = (remedies or {}).get(code) or _remedy(code, message, doing, vertex)
+    return ApiError(f"cannot {doing}: {code} {message}. {remedy}", code)
 
 
 def _first(error: Exception) -> str:

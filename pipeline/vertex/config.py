@@ -17,6 +17,7 @@ _LABEL = r"^[a-z0-9_-]{0,63}$"
 LabelKey = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 LabelValue = Annotated[str, Field(pattern=_LABEL)]
 Account = Annotated[str, Field(pattern=r"^(|[^@\s]+@[^@\s]+\.gserviceaccount\.com)$")]
+Alias = Annotated[str, Field(pattern=r"^[a-z][a-zA-Z0-9-]{0,126}[a-z0-9]$")]
 Bucket = Annotated[str, Field(pattern=r"^(|gs://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/\S*)?)$")]
 
 
@@ -52,6 +53,38 @@ class DataflowConfig(Section):
     subnetwork: str = Field(
         default="", pattern=r"^(|(https://\S+/)?regions/[^/]+/subnetworks/\S+)$"
     )
+
+
+class RegistryConfig(Section):
+    """`[vertex.registry]`: the pushed model in Vertex's model registry, and on an endpoint.
+
+    Attributes:
+        model: id and name of the one model whose versions the pushed ones become; without it
+            nothing is registered.
+        image: serving container; it must load a SavedModel from `AIP_STORAGE_URI`, as Vertex's
+            own TensorFlow images do.
+        endpoint: display name of the endpoint, made if there is none; without it versions are
+            registered and not deployed.
+        traffic: per cent of the endpoint's requests for a new version; the others share the rest
+            as they did. The first version gets all.
+        machine: machine type of a replica.
+        min_replicas, max_replicas: of a version; autoscaling stays between.
+        keep_idle: newest versions without traffic that stay deployed, to go back to at once. Each
+            costs its replicas.
+        labels: of model and endpoint.
+        aliases: that the newest version is called by, besides `default`.
+    """
+
+    model: str = Field(default="", pattern=r"^(|[a-z_][a-z0-9_-]{0,62})$")
+    image: str = Field(default="", pattern=r"^\S*$")
+    endpoint: str = Field(default="", pattern=r"^[^\"\\]{0,128}$")
+    traffic: int = Field(default=100, ge=0, le=100)
+    machine: str = "n1-standard-2"
+    min_replicas: int = Field(default=1, ge=1)
+    max_replicas: int = Field(default=1, ge=1)
+    keep_idle: int = Field(default=1, ge=0)
+    labels: dict[LabelKey, LabelValue] = Field(default={}, max_length=60)
+    aliases: tuple[Alias, ...] = ()
 
 
 class VertexConfig(Section):
@@ -103,3 +136,4 @@ class VertexConfig(Section):
     cache: bool = True
     machines: dict[str, Machine] = {}
     dataflow: DataflowConfig = DataflowConfig()
+    registry: RegistryConfig = RegistryConfig()

@@ -59,7 +59,7 @@ class JobStatus:
         job: id.
         state: as Vertex says, such as `RUNNING`.
         status: `pushed`, `up_to_date`, `not_blessed`, `blocked`, `failed`, `cancelled`, `running`.
-        message: the error, or why nothing was pushed.
+        message: the error, why nothing was pushed, or where a pushed model is registered.
         model_version: version pushed, or found up to date.
         tasks: in the order of their start.
         exit_code: of the command, as of `headrace run`; 0 while it runs.
@@ -357,6 +357,7 @@ def _judge(found: JobStatus, error: str) -> None:
         found.message = "the data gate closed; its verdict.json says why"
     elif pushed.get("pushed") == 1:
         found.status = "pushed"
+        found.message = _registered(outputs.get("VertexRegistrar", {}))
     elif found.model_version is not None:
         found.status = "up_to_date"
         found.message = f"the model is {pushed.get('reason', '')}"
@@ -366,3 +367,13 @@ def _judge(found: JobStatus, error: str) -> None:
         found.status = "failed"
         found.message = "the job ended well, but no gate closed and nothing was pushed"
     found.exit_code = next((code for name, code in EXIT_CODES.items() if name == found.status), 1)
+
+
+def _registered(outputs: dict[str, dict[str, Any]]) -> str:
+    """Where a pushed model is in the registry; `""` if it is not."""
+    told = outputs.get("registered_model", {}).get("metadata", {})
+    if not told.get("model"):
+        return ""
+    share = json.loads(told.get("traffic", "{}")).get(told.get("deployed_model"), 0)
+    where = f", {share} % of the endpoint's traffic" if told.get("endpoint") else ""
+    return f"registered as {told['model']}{where}"

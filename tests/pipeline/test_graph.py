@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,35 @@ def test_the_push_depends_on_gate_evaluation_and_proof(pipeline) -> None:
 
     assert {"Evaluator", "InfraValidator", "Trainer", "Transform"} <= upstream("Pusher")
     assert {"SpanExampleGen", "StatisticsGen", "ExampleValidator"} <= upstream("DataGate")
+
+
+@pytest.mark.parametrize(
+    "serving, registry, expected",
+    [
+        ("gs://bucket/serving", True, True),
+        ("gs://bucket/serving", False, False),
+        # A run that pushes to this disk has nothing that Vertex could read.
+        ("runs/serving", True, False),
+    ],
+)
+def test_a_push_is_registered_where_that_is_configured(
+    serving: str, registry: bool, expected: bool
+) -> None:
+    from pipeline import config_file
+    from pipeline.graph import create_pipeline
+    from pipeline.run_plan import plan_run
+
+    values = tomllib.loads((ROOT / "headrace.toml").read_text())
+    values["serving"]["path"] = serving
+    if registry:
+        section = {"model": "nyc_yellow", "image": "serving:1"}
+        values["vertex"] = {"project": "my-project", "region": "europe-west4", "registry": section}
+    config = config_file.parse(values, source="headrace.toml", folder=ROOT)
+    made = create_pipeline(config, plan_run(config, span="2019-12", root="gs://bucket/root"))
+    nodes = {node.id: node for node in made.components}
+    assert ("VertexRegistrar" in nodes) == expected
+    if expected:
+        assert nodes["Pusher"] in nodes["VertexRegistrar"].upstream_nodes
 
 
 def test_beam_runs_where_it_is_told_to(pipeline) -> None:

@@ -11,7 +11,12 @@ from pipeline.errors import RunError
 #: What can befall a task: its command fails each time; its machine goes away once, in the middle.
 FAIL, PREEMPT = "fail", "preempt"
 
-_HELP = "403, 429, 503 (the service refuses the job once), NODE=fail or NODE=preempt"
+_HELP = (
+    "403, 429, 503 (the service refuses the job once), NODE=fail, NODE=preempt, or registry=403 "
+    "(429, 503: uploads and deployments are refused)"
+)
+
+_CODES = ("400", "401", "403", "404", "429", "500", "503")
 
 
 @dataclass
@@ -21,10 +26,12 @@ class Faults:
     Attributes:
         refusals: HTTP statuses with which the next jobs are refused.
         tasks: task → `fail` or `preempt`.
+        registry: HTTP status with which every upload, deployment and the like is refused.
     """
 
     refusals: list[int] = field(default_factory=list)
     tasks: dict[str, str] = field(default_factory=dict)
+    registry: int | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
@@ -37,8 +44,10 @@ class Faults:
         faults = cls()
         for text in texts:
             node, _, what = text.partition("=")
-            if text in ("400", "401", "403", "404", "429", "500", "503"):
+            if text in _CODES:
                 faults.refusals.append(int(text))
+            elif node == "registry" and what in _CODES:
+                faults.registry = int(what)
             elif node and what in (FAIL, PREEMPT):
                 faults.tasks[node] = what
             else:

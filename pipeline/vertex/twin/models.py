@@ -1,120 +1,87 @@
-"""Vertex's model registry and endpoints, as far as a pushed model needs them.
+"""Vertex's model registry, as far as a pushed model needs it.
 
 https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.models
-https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import os
-import threading
-from typing import Any
+import re
 
-Tree = dict[str, Any]
-Answer = tuple[int, Any]
+from pipeline.vertex.twin.answers import Answer, Tree, error, operation
+from pipeline.vertex.twin.bucket import Buckets
 
-_TYPES = "type.googleapis.com/google.cloud.aiplatform.v1."
+_ID = re.compile(r"[a-z_][a-z0-9_-]{0,62}")
+_ALIAS = re.compile(r"[a-z][a-zA-Z0-9-]{0,126}[a-z0-9]")
 
 
 class Models:
-    """Models and endpoints of a rehearsal, kept in a JSON file.
+    """Models by id, each a list of versions; an alias belongs to one version of a model.
 
     Args:
-        path: the file; made if absent.
+        tree: id → versions, oldest first, as the API shows them; changed in place.
         parent: `projects/…/locations/…`.
+        buckets: that artifacts must be in.
     """
 
-    def __init__(self, path: str, parent: str) -> None:
-        self._path, self._parent = path, parent
-        self._lock = threading.Lock()
-        self._tree: Tree = {"models": {}, "endpoints": {}}
-        if os.path.exists(path):
-            with open(path, encoding="utf-8") as file:
-                self._tree = json.load(file)
-        used = [int(name) for kind in self._tree.values() for name in kind]
-        self._numbers = itertools.count(max(used, default=1000) + 1)
+    def __init__(self, tree: dict[str, list[Tree]], parent: str, buckets: Buckets) -> None:
+        self._tree, self._parent, self._buckets = tree, parent, buckets
+        self._numbers = itertools.count(1001)
 
-    def answer(self, method: str, path: str, query: dict[str, str], body: Tree) -> Answer:
-        """Status and JSON for a request; `path` begins behind the location: `models/7`."""
-        with self._lock:
-            code, found = self._routed(method, path, query, body)
-            if method != "GET" and code == 200:
-                with open(self._path, "w", encoding="utf-8") as file:
-                    json.dump(self._tree, file)
-        return code, found
-
-    def _routed(self, method: str, path: str, query: dict[str, str], body: Tree) -> Answer:
+    def answer(self, method: str, path: str, body: Tree) -> Answer:
+        """Status and JSON for a request; `path` begins behind the location: `models/trips@2`."""
         name, _, verb = path.partition(":")
-        kind, _, number = name.partition("/")
-        number = number.partition("@")[0]
-        if kind == "models" and verb == "upload":
-            return 200, self._upload(body)
+        number, _, version = name.partition("/")[2].partition("@")
+        if verb == "upload":
+            return self._upload(body)
         if method == "GET" and not number:
-            return 200, {kind: self._listed(kind, query.get("filter", ""))}
-        if kind == "endpoints" and method == "POST" and not number:
-            return 200, self._create(body)
-        found = self._tree[kind].get(number)
+            return 200, {"models": [versions[-1] for versions in self._tree.values()]}
+        if method == "GET" and verb == "listVersions" and number in self._tree:
+            return 200, {"models": self._tree[number]}
+        found = self.find(number, version)
         if found is None:
-            return 404, {"error": {"code": 404, "message": f"{name} is not found."}}
-        if verb == "deployModel":
-            return 200, self._deploy(found, body)
-        if verb == "undeployModel":
-            return self._undeploy(found, body)
-        if method == "PATCH":
-            found.update({key: body[key] for key in ("trafficSplit", "displayName") if key in body})
+            return error(404, f"The Model {name} is not found.")
         return 200, found
 
-    def _listed(self, kind: str, text: str) -> list[Tree]:
-        wanted = text.partition("=")[2].strip("\"'") if text.startswith("display_name") else None
-        each = reversed(list(self._tree[kind].values()))
-        return [item for item in each if wanted is None or item["displayName"] == wanted]
+    def find(self, number: str, version: str = "") -> Tree | None:
+        """A version by its number or an alias."""
+        wanted = version or "default"
+        for each in self._tree.get(number, ()):
+            if wanted == each["versionId"] or wanted in each["versionAliases"]:
+                return each
+        return None
 
-    def _operation(self, kind: str, response: Tree) -> Tree:
-        return {
-            "name": f"{self._parent}/operations/{next(self._numbers)}",
-            "done": True,
-            "response": {"@type": f"{_TYPES}{kind}", **response},
-        }
-
-    def _upload(self, body: Tree) -> Tree:
-        model, parent = body["model"], body.get("parentModel", "")
-        number = parent.rsplit("/", 1)[-1] or str(next(self._numbers))
-        version = int(self._tree["models"].get(number, {}).get("versionId", "0")) + 1
-        name = f"{self._parent}/models/{number}"
-        self._tree["models"][number] = {**model, "name": name, "versionId": str(version)}
-        return self._operation(
-            "UploadModelResponse", {"model": name, "modelVersionId": str(version)}
+    def _upload(self, body: Tree) -> Answer:
+        model, parent = body["model"], body.get("parentModel", "").rsplit("/", 1)[-1]
+        number = parent or body.get("modelId") or str(next(self._numbers))
+        aliases = model.get("versionAliases", [])
+        if parent and parent not in self._tree:
+            return error(404, f"The parent Model {parent} is not found.")
+        if not parent and number in self._tree:
+            return error(409, f"The Model {number} already exists.")
+        wrong = [alias for alias in aliases if not _ALIAS.fullmatch(alias)]
+        if wrong or not (_ID.fullmatch(number) or number.isdigit()):
+            return error(400, f"Not valid: model id {number!r}, version aliases {wrong}.")
+        uri = model.get("artifactUri", "")
+        if not os.path.isfile(os.path.join(self._buckets.local(uri), "saved_model.pb")):
+            return error(
+                400,
+                f'Model directory "{uri}" is expected to contain exactly one of: '
+                "[saved_model.pb, saved_model.pbtxt].",
+            )
+        versions = self._tree.setdefault(number, [])
+        for each in versions:
+            each["versionAliases"] = [old for old in each["versionAliases"] if old not in aliases]
+        name, version = f"{self._parent}/models/{number}", str(len(versions) + 1)
+        versions.append(
+            {
+                **model,
+                "name": name,
+                "versionId": version,
+                "versionAliases": aliases if versions else sorted({*aliases, "default"}),
+                "supportedDeploymentResourcesTypes": ["DEDICATED_RESOURCES"],
+            }
         )
-
-    def _create(self, body: Tree) -> Tree:
-        number = str(next(self._numbers))
-        endpoint = {**body, "name": f"{self._parent}/endpoints/{number}"}
-        self._tree["endpoints"][number] = endpoint
-        return self._operation("Endpoint", endpoint)
-
-    def _deploy(self, endpoint: Tree, body: Tree) -> Tree:
-        deployed = {**body["deployedModel"], "id": str(next(self._numbers))}
-        endpoint.setdefault("deployedModels", []).append(deployed)
-        split = body.get("trafficSplit", {})
-        endpoint["trafficSplit"] = {
-            deployed["id"] if key == "0" else key: share for key, share in split.items()
-        }
-        return self._operation("DeployModelResponse", {"deployedModel": deployed})
-
-    def _undeploy(self, endpoint: Tree, body: Tree) -> Answer:
-        number = body["deployedModelId"]
-        split = {k: v for k, v in (body.get("trafficSplit") or {}).items() if v}
-        if endpoint.get("trafficSplit", {}).get(number) and not split:
-            message = f"deployed model {number} has traffic"
-            return 400, {"error": {"code": 400, "message": message}}
-        endpoint["deployedModels"] = [
-            each for each in endpoint.get("deployedModels", []) if each["id"] != number
-        ]
-        endpoint["trafficSplit"] = {
-            key: share
-            for key, share in (split or endpoint.get("trafficSplit", {})).items()
-            if key != number
-        }
-        return 200, self._operation("UndeployModelResponse", {})
+        told = {"model": name, "modelVersionId": version}
+        return 200, operation(self._parent, "UploadModelResponse", told)

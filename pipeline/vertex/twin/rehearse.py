@@ -91,6 +91,7 @@ def twin(config: Config, faults: Faults | None = None) -> Iterator[Twin]:
         service = stack.enter_context(Service(machinery, vertex.project, vertex.region, folder))
         environment |= {
             api.EMULATOR: service.address,
+            api.BUCKETS: buckets.root,
             "STORAGE_EMULATOR_HOST": service.address,
             "GOOGLE_CLOUD_PROJECT": vertex.project,
         }

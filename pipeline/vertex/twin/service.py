@@ -13,32 +13,19 @@ from typing import Any
 
 from pipeline.vertex.lint import names, protos
 from pipeline.vertex.twin import storage
+from pipeline.vertex.twin.answers import Answer, Tree, error
 from pipeline.vertex.twin.engine import JobRun, Machinery, now
-from pipeline.vertex.twin.models import Models
-
-Tree = dict[str, Any]
-Answer = tuple[int, Any]
+from pipeline.vertex.twin.registry import Registry
 
 _RESOURCE = re.compile(r"/v1(?:beta1)?/(?P<parent>projects/[^/]+/locations/[^/]+)/(?P<rest>.+)")
 
-#: The name that Google's errors carry beside the number.
-_STATUS = {
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    409: "ALREADY_EXISTS",
-    429: "RESOURCE_EXHAUSTED",
-    500: "INTERNAL",
-    503: "UNAVAILABLE",
-}
-
 _REFUSALS = {
     401: "Request had invalid authentication credentials.",
-    403: "Permission 'aiplatform.pipelineJobs.create' denied on resource.",
-    429: "Quota exceeded for aiplatform.googleapis.com/concurrent_pipeline_jobs.",
+    403: "Permission 'aiplatform.{what}.create' denied on resource.",
+    429: "Quota exceeded for aiplatform.googleapis.com/{what}.",
     503: "The service is currently unavailable.",
 }
+_ASKED_FOR = "Refused, as was asked for."
 
 
 class Service:
@@ -55,7 +42,8 @@ class Service:
         self._parent = f"projects/{project}/locations/{region}"
         self._jobs: dict[str, JobRun] = {}
         self._schedules: dict[str, Tree] = {}
-        self._models = Models(os.path.join(folder, "models.json"), self._parent)
+        path = os.path.join(folder, "registry.json")
+        self._registry = Registry(path, self._parent, machinery.buckets)
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -92,7 +80,10 @@ class Service:
         if kind == "schedules":
             return self._schedule(method, found["rest"], query, told)
         if kind in ("models", "endpoints"):
-            return self._models.answer(method, found["rest"], query, told)
+            refused = self._machinery.faults.registry
+            if refused and method != "GET":
+                return error(refused, _REFUSALS.get(refused, _ASKED_FOR).format(what=kind))
+            return self._registry.answer(method, found["rest"], query, told)
         return error(404, f"no such method: {method} {path}")
 
     # --- jobs ------------------------------------------------------------------------------
@@ -116,7 +107,7 @@ class Service:
         """Takes a job, unless something is wrong with it, and starts it."""
         refused = self._machinery.faults.refuse()
         if refused:
-            return error(refused, _REFUSALS.get(refused, "Refused, as was asked for."))
+            return error(refused, _REFUSALS.get(refused, _ASKED_FOR).format(what="pipelineJobs"))
         if not names.JOB_ID.fullmatch(job_id):
             return error(400, f"The PipelineJob id {job_id!r} is not valid.")
         compiled = {
@@ -181,12 +172,6 @@ class Service:
                         for line in file
                     ]
         return entries
-
-
-def error(code: int, message: str) -> Answer:
-    """An error as Google's APIs write it."""
-    status = _STATUS.get(code, "UNKNOWN")
-    return code, {"error": {"code": code, "message": message, "status": status}}
 
 
 def _handler(service: Service) -> type[BaseHTTPRequestHandler]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,10 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture(scope="session")
 def _compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The default configuration's pipeline as TFX IR and as Vertex specs of both versions."""
+    """The default configuration's pipeline as TFX IR and as Vertex specs of both versions.
+
+    With what a configuration can add: everything that can be in a pipeline is to be proven.
+    """
     from tfx.dsl.compiler.compiler import Compiler
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as vertex
 
@@ -27,7 +31,14 @@ def _compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     from pipeline.graph import create_pipeline
     from pipeline.run_plan import plan_run
 
-    config = config_file.load(ROOT / "headrace.toml")
+    values = tomllib.loads((ROOT / "headrace.toml").read_text())
+    values["serving"]["path"] = "gs://bucket/serving"
+    values["vertex"] = {
+        "project": "my-project",
+        "region": "europe-west4",
+        "registry": {"model": "nyc_yellow", "image": "serving:1", "endpoint": "trips"},
+    }
+    config = config_file.parse(values, source="headrace.toml", folder=ROOT)
     plan = plan_run(config, span="2019-12", root="gs://bucket/root")
     pipeline = create_pipeline(config, plan)
     forms: dict[str, Any] = {"ir": Compiler().compile(pipeline)}

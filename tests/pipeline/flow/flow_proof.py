@@ -30,6 +30,7 @@ ROLES = {
     "pipeline.components.evaluator.EvaluatorExecutor": "evaluator",
     "pipeline.components.infra_validator.InfraValidatorExecutor": "infra",
     "pipeline.components.pusher.AtomicPusherExecutor": "pusher",
+    "pipeline.components.vertex_registrar.VertexRegistrarExecutor": "registrar",
 }
 
 #: Checks that must dominate a push, in their order.
@@ -67,6 +68,8 @@ def refusals(flow: Flow) -> list[str]:
     reasons += _judges_and_training_use_the_gates_data(roles, gate, schema)
     for pusher in roles["pusher"]:
         reasons += _blessed(flow, pusher)
+    for registrar in roles["registrar"]:
+        reasons += _registers_what_was_pushed(flow, registrar)
     reasons += _dominated(flow, roles, gate)
     return reasons
 
@@ -159,6 +162,12 @@ def _blessed(flow: Flow, pusher: Node) -> Iterator[str]:
     evaluation, blessing = pusher.only("evaluation"), pusher.only("model_blessing")
     if evaluation and blessing and evaluation.node != blessing.node:
         yield f"{pusher.name} records the metrics of another judge than blessed the model"
+
+
+def _registers_what_was_pushed(flow: Flow, registrar: Node) -> Iterator[str]:
+    """A Pusher's word is all it has, so whatever dominates the push dominates it too."""
+    if _producer(flow, registrar, "pushed_model", "pusher") is None:
+        yield f"{registrar.name} registers {registrar.only('pushed_model')}, which is no Pusher's"
 
 
 def _dominated(flow: Flow, roles: dict[str, list[Node]], gate: Node) -> Iterator[str]:

@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.tfx
 
 FORMS = ("ir", "spec 2.1", "spec 2.0")
-GATED = ("Transform", "Trainer", "Evaluator", "InfraValidator", "Pusher")
+GATED = ("Transform", "Trainer", "Evaluator", "InfraValidator", "Pusher", "VertexRegistrar")
 
 
 def _edit(form: str, compiled: Callable[[str], Any]) -> Any:
@@ -219,6 +219,28 @@ MUTANTS: dict[str, tuple[Callable[[Any], object], str]] = {
     "the Pusher does not wait for the proof": (
         lambda e: e.hurry("Pusher", "InfraValidator"),
         "Pusher does not wait for InfraValidator",
+    ),
+    "registered without the gate": (
+        lambda e: e.unconditioned("VertexRegistrar"),
+        "VertexRegistrar is not under the condition that DataGate passed == 1",
+    ),
+    "registered without a push": (
+        lambda e: e.rewire("VertexRegistrar", "pushed_model", "Trainer", "model"),
+        "VertexRegistrar registers Trainer.model, which is no Pusher's",
+    ),
+    "registered before it is pushed": (
+        lambda e: e.hurry("VertexRegistrar", "Pusher"),
+        "VertexRegistrar does not wait for Pusher",
+    ),
+    "what an earlier run pushed is registered": (
+        lambda e: e.from_outside("VertexRegistrar", "pushed_model"),
+        "not an output of this run",
+    ),
+    "TFX's Pusher for Vertex": (
+        lambda e: e.executor(
+            "VertexRegistrar", "tfx.extensions.google_cloud_ai_platform.pusher.executor.Executor"
+        ),
+        "of which flow_proof.ROLES knows nothing",
     ),
     "the manifest tells another judge's metrics": (
         lambda e: _second(e, "Evaluator", ("Pusher", "evaluation", "evaluation")),

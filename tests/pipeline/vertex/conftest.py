@@ -26,6 +26,11 @@ VERTEX: dict[str, Any] = {
         "default": {"type": "e2-standard-4"},
         "Trainer": {"type": "n1-standard-8", "accelerator": "NVIDIA_TESLA_T4"},
     },
+    "registry": {
+        "model": "nyc_yellow",
+        "image": "europe-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest",
+        "endpoint": "trips",
+    },
 }
 
 Configure = Callable[..., Config]

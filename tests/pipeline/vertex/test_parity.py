@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from pipeline import config_file
-from pipeline.vertex import jobs
+from pipeline.vertex import api, jobs
 from pipeline.vertex.twin import parity
 from pipeline.vertex.twin.rehearse import Rehearsal, twin
 
@@ -59,6 +59,12 @@ def rehearsal(tmp_path_factory: Any) -> Iterator[tuple[Rehearsal, Path]]:
         "data_path": "gs://my-bucket/data",
         "serving_path": "gs://my-bucket/serving",
         "image": "europe-west4-docker.pkg.dev/my-project/headrace/pipeline:1",
+        "registry": {
+            "model": "nyc_yellow",
+            "image": "europe-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest",
+            "endpoint": "trips",
+            "traffic": 10,
+        },
     }
     config = config_file.parse(values, source="parity.toml", folder=folder)
     with twin(config) as running:
@@ -109,7 +115,28 @@ def test_what_is_pushed_lies_as_tensorflow_serving_polls_it(
         assert f'"run_id": "parity-2019-1{number}"' in manifest
 
 
+def test_what_is_pushed_is_registered_and_what_is_blocked_is_not(
+    rehearsal: tuple[Rehearsal, Path],
+) -> None:
+    from google.cloud import aiplatform
+
+    run, _ = rehearsal
+    api.connect(run._config.vertex)
+    versions = aiplatform.Model("nyc_yellow").versioning_registry.list_versions()
+    described = [version.version_description for version in versions]
+    assert len(described) == 2 and "run parity-2019-12" in described[1]
+    (endpoint,) = aiplatform.Endpoint.list()
+    shares = endpoint.traffic_split
+    deployed = {each.model_version_id: shares[each.id] for each in endpoint.list_models()}
+    assert deployed == {"1": 90, "2": 10}
+    blocked = jobs.status(run._config, "parity-blocked")
+    states = {task.name: task.state for task in blocked.tasks}
+    assert states["VertexRegistrar"] == "NOT_TRIGGERED"
+
+
 def test_the_job_is_found_again_by_its_id(rehearsal: tuple[Rehearsal, Path]) -> None:
     run, _ = rehearsal
     status = jobs.status(run._config, "parity-2019-12")
     assert (status.status, status.model_version, status.exit_code) == ("pushed", 2, 0)
+    assert status.message.startswith("registered as projects/my-project/locations/europe-west4/")
+    assert status.message.endswith("models/nyc_yellow@2, 10 % of the endpoint's traffic")
