@@ -19,8 +19,8 @@ from pipeline.local.result import EXIT_CODES, RunResult
 from pipeline.vertex import api, jobs, prepare
 from pipeline.vertex.jobs import Task
 from pipeline.vertex.twin.bucket import Buckets
-from pipeline.vertex.twin.engine import Machinery
 from pipeline.vertex.twin.faults import Faults
+from pipeline.vertex.twin.job import Machinery
 from pipeline.vertex.twin.processes import Processes
 from pipeline.vertex.twin.service import Service
 from pipeline.vertex.twin.store import MetadataStore

@@ -14,7 +14,8 @@ from typing import Any
 from pipeline.vertex.lint import names, protos
 from pipeline.vertex.twin import storage
 from pipeline.vertex.twin.answers import Answer, Tree, error
-from pipeline.vertex.twin.engine import JobRun, Machinery, now
+from pipeline.vertex.twin.engine import JobRun
+from pipeline.vertex.twin.job import Machinery, now
 from pipeline.vertex.twin.registry import Registry
 
 _RESOURCE = re.compile(r"/v1(?:beta1)?/(?P<parent>projects/[^/]+/locations/[^/]+)/(?P<rest>.+)")

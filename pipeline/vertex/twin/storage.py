@@ -13,9 +13,8 @@ import os
 import urllib.parse
 from typing import Any
 
+from pipeline.vertex.twin.answers import Answer, error
 from pipeline.vertex.twin.bucket import Buckets
-
-Answer = tuple[int, Any]
 
 
 def answer(
@@ -25,10 +24,10 @@ def answer(
     upload = path.startswith("/upload/")
     parts = path.removeprefix("/upload").removeprefix("/storage/v1").strip("/").split("/")
     if parts[0] != "b" or len(parts) < 2:
-        return 404, _error(404, "no such resource")
+        return error(404, "no such resource")
     bucket = parts[1]
     if not buckets.exists(bucket):
-        return 404, _error(404, f"The specified bucket does not exist: {bucket}.")
+        return error(404, f"The specified bucket does not exist: {bucket}.")
     if len(parts) == 2:
         return 200, {"kind": "storage#bucket", "name": bucket, "location": "TWIN"}
     if upload and method == "POST":
@@ -38,7 +37,7 @@ def answer(
     name = urllib.parse.unquote("/".join(parts[3:]))
     path = os.path.join(buckets.root, bucket, name)
     if not os.path.isfile(path):
-        return 404, _error(404, f"No such object: {bucket}/{name}")
+        return error(404, f"No such object: {bucket}/{name}")
     if query.get("alt") == "media":
         with open(path, "rb") as file:
             return 200, file.read()
@@ -55,7 +54,7 @@ def _upload(
     name = json.loads(described)["name"]
     path = os.path.join(buckets.root, bucket, name)
     if query.get("ifGenerationMatch") == "0" and os.path.exists(path):
-        return 412, _error(412, "At least one of the pre-conditions you specified did not hold.")
+        return error(412, "At least one of the pre-conditions you specified did not hold.")
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "wb") as file:
         file.write(content)
@@ -90,7 +89,3 @@ def _object(buckets: Buckets, bucket: str, name: str) -> dict[str, Any]:
         "etag": digest,
         "generation": "1",
     }
-
-
-def _error(code: int, message: str) -> dict[str, Any]:
-    return {"error": {"code": code, "message": message}}

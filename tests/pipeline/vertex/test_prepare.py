@@ -11,8 +11,12 @@ from pipeline.errors import ConfigError, RunError
 from pipeline.vertex import machines, prepare
 
 FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
-    "no project": ({"vertex": {"project": ""}}, "vertex.project", 'project = "my-project"'),
-    "no region": ({"vertex": {"region": ""}}, "vertex.region", "europe-west4"),
+    "no project": (
+        {"vertex": {"project": "", "registry": {}}},
+        "vertex.project",
+        'project = "my-project"',
+    ),
+    "no region": ({"vertex": {"region": "", "registry": {}}}, "vertex.region", "europe-west4"),
     "no root": ({"vertex": {"root": ""}}, "vertex.root", "gs://"),
     "no image": ({"vertex": {"image": ""}}, "vertex.image", "required"),
     "an image without a tag": ({"vertex": {"image": "eu.pkg.dev/p/r/i"}}, "vertex.image", "tag"),
@@ -72,7 +76,7 @@ def test_a_fault_names_key_and_remedy(configure: Any, name: str) -> None:
 
 
 def test_all_faults_are_told_at_once(configure: Any) -> None:
-    config = configure(vertex={"project": "", "region": "", "data_path": ""})
+    config = configure(vertex={"project": "", "region": "", "data_path": "", "registry": {}})
     with pytest.raises(ConfigError, match="3 faults"):
         prepare.view(config)
 
