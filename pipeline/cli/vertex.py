@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli.extra import require
 from pipeline.cli.options import config_option, json_option
 from pipeline.errors import HeadraceError
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from pipeline.vertex.jobs import JobStatus, Task
     from pipeline.vertex.lint.finding import Finding
     from pipeline.vertex.twin.parity import Row
+
+
+#: What the commands below import of the extra `vertex`: some only the compiler's side.
+_COMPILER = ("kfp", "celpy")
+_CLIENT = ("google.cloud.aiplatform", "google.cloud.storage")
 
 
 @click.group()
@@ -52,10 +58,13 @@ def _quiet() -> Iterator[None]:
 
 
 def _compiled(config: Config) -> dict[str, Any]:
+    from pipeline import beam_options
     from pipeline.vertex import prepare
 
-    prepare.view(config)  # what is wrong with the configuration is told in half a second
+    require("vertex", *_COMPILER)
+    seen = prepare.view(config)  # what is wrong with the configuration is told in half a second
     with _quiet():
+        beam_options.check(seen.beam)  # in a second or two, and only if there are options
         from pipeline.vertex import compile as compiler
 
         return compiler.compile_job(config)
@@ -95,6 +104,7 @@ def compile(config_file: str, image: str | None, out: str | None) -> None:  # no
 @json_option
 def lint(file: str | None, config_file: str, python: str | None, as_json: bool) -> None:
     """Find what is wrong with a compiled job (FILE, or the configuration's)."""
+    require("vertex", *_COMPILER)
     from pipeline.vertex import prepare
     from pipeline.vertex.lint import run as linter
 
@@ -185,6 +195,7 @@ def rehearse(
     from pipeline.vertex import prepare
     from pipeline.vertex.twin.faults import Faults
 
+    require("vertex", *_COMPILER, *_CLIENT)
     config = _config(config_file)
     faults = Faults.parse(fault_names)
     prepare.view(config)
@@ -274,20 +285,24 @@ def submit(
         raise click.UsageError("--schedule goes with none of --span, --sync and --job-id.")
     if cron and not scheduled:
         raise click.UsageError("--cron goes with --schedule.")
-    job = _compiled(config)
+    require("vertex", *_COMPILER, *_CLIENT)
     with _quiet():
         from pipeline.vertex import jobs
+    if scheduled:
+        cron = jobs.check_cron(cron or config.vertex.schedule)
+    chosen = jobs.check_id(job_id) if job_id else jobs.new_id(config, span or "")
+    job = _compiled(config)
+    with _quiet():
         from pipeline.vertex.lint import run as linter
 
         found = linter.lint_for(config, job)
     if found:
         listed = "\n".join(f"  {finding}" for finding in found)
         raise HeadraceError(f"the job is not sent ({_count(found)}):\n{listed}")
-    if scheduled:
-        name = jobs.schedule(config, job, cron=jobs.check_cron(cron or config.vertex.schedule))
+    if cron:
+        name = jobs.schedule(config, job, cron=cron)
         click.echo(json.dumps({"schedule": name}) if as_json else f"scheduled: {name}")
         return
-    chosen = jobs.check_id(job_id) if job_id else jobs.new_id(config, span or "")
     page = jobs.submit(config, job, span=span, job_id=chosen)
     if not as_json:
         click.echo(f"submitted: {chosen}\n{page}")
@@ -364,6 +379,7 @@ def logs(job: str, node: str | None, config_file: str) -> None:
 def _connected(config_file: str) -> Config:
     from pipeline.vertex import prepare
 
+    require("vertex", *_CLIENT)
     config = _config(config_file)
     prepare.view(config)
     with _quiet():

@@ -15,6 +15,7 @@ from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as kubeflow
 from tfx.orchestration.pipeline import Pipeline
 
+from pipeline import beam_options
 from pipeline.config import Config
 from pipeline.errors import ConfigError, Fault, shorten
 from pipeline.graph import create_pipeline
@@ -35,10 +36,12 @@ def vertex_pipeline(config: Config) -> Pipeline:
     """The pipeline as it is compiled for Vertex, from the configuration as it is written.
 
     Raises:
-        ConfigError: the configuration cannot run there.
+        ConfigError: the configuration cannot run there, or Beam would refuse its options.
         RunError: there is no reviewed schema yet.
     """
-    return create_pipeline(view(config), _plan(config))
+    seen = view(config)
+    beam_options.check(seen.beam)
+    return create_pipeline(seen, _plan(config))
 
 
 def _plan(config: Config) -> RunPlan:

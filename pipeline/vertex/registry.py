@@ -4,6 +4,9 @@ Everything is looked for before it is made, so that a run which was killed, or r
 simply run again. The mark of a pushed version is an alias made of its number and its digest
 (`pushed-7-3fa1b2c4d5e6`), which Vertex keeps unique within a model. A version that is deployed
 already keeps the traffic it has: somebody may have given it more since, or taken it away.
+
+One gap is left: who is killed while Google's side of an upload still works, and runs again before
+that has ended, uploads twice. The alias then is the later one's.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ ENTRY_POINT = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
 
 _CLASS_FLAG, _INPUT_FLAG = "--executor_class_path", "--json_serialized_invocation_args"
 _SPEC_FLAG = "--json_serialized_inputs_spec_args"
+_WORKERS_FLAG = "--sdk_container_image="
 _DURATION = re.compile(r"[0-9]+(\.[0-9]+)?s")
 _COMPILE = "Compile it anew with `headrace vertex compile`."
 
@@ -74,12 +75,12 @@ def _after(arguments: list[str], flag: str) -> str | None:
 
 def _container(name: str, container: Tree, declared: Tree) -> Iterator[Finding]:
     image = container.get("image", "")
-    repository, _, tag = image.rpartition(":")
-    if not repository or "/" in tag or tag == "latest" or any(c.isspace() for c in image):
+    if not _is_versioned(image):
         yield Finding(
             "image", name, f"its image {image!r} names no version", "Set vertex.image with a tag."
         )
     command, arguments = container.get("command", []), container.get("args", [])
+    yield from _workers(name, image, arguments)
     if list(command) != ["python", "-m", ENTRY_POINT]:
         yield Finding(
             "command",
@@ -106,6 +107,35 @@ def _container(name: str, container: Tree, declared: Tree) -> Iterator[Finding]:
             _COMPILE,
         )
     yield from _resources(name, container.get("resources", {}))
+
+
+def _is_versioned(image: str) -> bool:
+    repository, _, tag = image.rpartition(":")
+    blank = any(character.isspace() for character in image)
+    return bool(repository) and "/" not in tag and tag != "latest" and not blank
+
+
+def _workers(name: str, image: str, arguments: list[str]) -> Iterator[Finding]:
+    """Dataflow's workers unpickle what the task pickled, so they need its packages and Python.
+
+    Without an image of ours Dataflow takes Beam's own, in which neither TFX nor our code is.
+    """
+    if "--runner=DataflowRunner" not in arguments:
+        return
+    given = [text for text in arguments if text.startswith(_WORKERS_FLAG)]
+    workers = given[-1].removeprefix(_WORKERS_FLAG) if given else ""
+    remedy = "Name in vertex.dataflow.image what `make image TARGET=worker` built."
+    if workers in ("", "none"):
+        yield Finding("workers", name, "it names no image for Dataflow's workers", remedy)
+    elif workers == image:
+        yield Finding(
+            "workers",
+            name,
+            f"Dataflow's workers would run its own image {image}, which does not start as a worker",
+            remedy,
+        )
+    elif not _is_versioned(workers):
+        yield Finding("workers", name, f"the workers' image {workers!r} names no version", remedy)
 
 
 def _resources(name: str, resources: Tree) -> Iterator[Finding]:

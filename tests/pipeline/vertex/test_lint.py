@@ -389,6 +389,54 @@ def test_an_image_of_something_else(job: Job, change: dict[str, str], check: str
     assert found.check == check and "image" in found.remedy
 
 
+WORKERS = "europe-west4-docker.pkg.dev/my-project/headrace/worker:1"
+
+
+@pytest.fixture(scope="module")
+def on_dataflow(configure: Any) -> str:
+    from pipeline.vertex.compile import compile_job
+
+    return json.dumps(
+        compile_job(
+            configure(
+                beam={"runner": "dataflow"},
+                vertex={"dataflow": {"image": WORKERS}, "service_account": ""},
+            )
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    "workers, told",
+    [
+        (WORKERS, None),
+        (None, "names no image for Dataflow's workers"),
+        ("none", "names no image for Dataflow's workers"),
+        (
+            "europe-west4-docker.pkg.dev/my-project/headrace/pipeline:1",
+            "does not start as a worker",
+        ),
+        (WORKERS.replace(":1", ":latest"), "names no version"),
+    ],
+)
+def test_dataflow_workers_need_an_image_of_their_own(
+    on_dataflow: str, workers: str | None, told: str | None
+) -> None:
+    from pipeline.vertex.lint.executors import check
+
+    flag = f"--sdk_container_image={WORKERS}"
+    job: Job = json.loads(on_dataflow)
+    arguments = container(job, "StatisticsGen")["args"]
+    assert flag in arguments
+    at = arguments.index(flag)
+    arguments[at : at + 1] = [] if workers is None else [f"--sdk_container_image={workers}"]
+    found = list(check(job))
+    assert [each.check for each in found] == (["workers"] if told else [])
+    if told:
+        assert found[0].node == "StatisticsGen" and told in found[0].message
+        assert "vertex.dataflow.image" in found[0].remedy
+
+
 def test_a_cache_of_the_stock_nodes_stays_on(job: Job) -> None:
     cached = {name for name, task in tasks(job).items() if task.get("cachingOptions")}
     assert {"StatisticsGen", "Transform", "Trainer", "Evaluator"} <= cached
