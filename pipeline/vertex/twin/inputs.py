@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.beam_options import beam_arguments
+from pipeline.config import BeamConfig
 from pipeline.vertex.lint import graph
 
 Tree = dict[str, Any]
@@ -19,6 +21,11 @@ _PLACEHOLDER = re.compile(
     r"\{\{\$\.(?P<side>inputs|outputs)\.(?P<kind>artifacts|parameters)"
     r"\['(?P<key>[^']+)'\](?:\.(?P<field>uri|value|output_file))?\}\}"
 )
+
+
+#: A rehearsal starts nothing in anybody's project or cluster: what Beam does is done here.
+_RUNNER = "--runner="
+_HERE = next(each for each in beam_arguments(BeamConfig()) if each.startswith(_RUNNER))
 
 
 def runtime(artifact: Tree) -> Tree:
@@ -53,7 +60,9 @@ def _lists(artifacts: Artifacts) -> Tree:
 
 
 def filled(argument: str, told: Tree) -> str:
-    """An argument of a command with its placeholders replaced."""
+    """An argument of a command with its placeholders replaced; Beam's runner is the local one."""
+    if argument.startswith(_RUNNER):
+        return _HERE
     if argument == "{{$}}":
         return json.dumps(told)
 

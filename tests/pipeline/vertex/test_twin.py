@@ -257,6 +257,18 @@ def test_parameters_are_filled_in(bench: Bench) -> None:
     }
 
 
+@pytest.mark.parametrize("runner", ["direct", "dataflow", "flink", "spark"])
+def test_beam_works_here_whatever_the_job_says(runner: Any) -> None:
+    """Else a rehearsal would start Dataflow jobs, with the credentials of whoever rehearses."""
+    from pipeline.beam_options import beam_arguments
+    from pipeline.config import BeamConfig
+    from pipeline.vertex.twin import inputs
+
+    said = beam_arguments(BeamConfig(runner=runner))
+    (given,) = [inputs.filled(each, {}) for each in said if each.startswith("--runner")]
+    assert given == "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+
+
 def test_the_driver_runs_before_the_cache_is_asked(bench: Bench) -> None:
     def job(value: str) -> Any:
         made = Tiny().task("a", output="tfx.Model", cachingOptions={"enableCache": True})
