@@ -448,8 +448,7 @@ def test_another_python_is_asked(job: Job) -> None:
 
     from pipeline.vertex.lint import imports
 
-    paths = {"pipeline.GateVerdict": "", "nowhere.Class": "ModuleNotFoundError"}
-    answer = imports._ask(sys.executable, list(paths))
-    assert answer["pipeline.GateVerdict"] == ""
+    # A class of ours that loads no TFX: what is asked for is the answer of another process.
+    answer = imports._ask(sys.executable, ["pipeline.errors.RunError", "nowhere.Class"])
+    assert answer["pipeline.errors.RunError"] == ""
     assert answer["nowhere.Class"].startswith("ModuleNotFoundError")
-    json.dumps(answer)
