@@ -108,33 +108,34 @@ def terraform(report: Report) -> None:
 
 
 def provider_package() -> Path | None:
-    """The npm package with the provider's schema, unpacked; None without npm."""
-    folder = ROOT / ".bootstrap" / PROVIDER.rpartition("/")[2].replace("@", "-")
-    if folder.is_dir():
-        return folder / "package/lib"
+    """The npm package with the provider's schema; None without npm."""
+    archive = ROOT / ".bootstrap" / f"{re.sub(r'[^a-z0-9.]+', '-', PROVIDER)[1:]}.tgz"
+    if archive.is_file():
+        return archive
     if shutil.which("npm") is None:
         return None
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=archive.parent) as name:
         pack = ["npm", "pack", "--silent", PROVIDER]
         subprocess.run(pack, cwd=name, check=True, stdout=subprocess.DEVNULL)
-        (archive,) = Path(name).glob("*.tgz")
-        partial = folder.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        with tarfile.open(archive) as tar:
-            tar.extractall(partial, filter="data")
-        partial.rename(folder)
-    return folder / "package/lib"
+        (packed,) = Path(name).glob("*.tgz")
+        packed.rename(archive)
+    return archive
 
 
-def wanted(package: Path, folder: Path) -> Path:
+def wanted(archive: Path, folder: Path) -> Path:
     """A folder with the resources that the files name and no other: the package has 1,500."""
-    folder.mkdir()
     text = "".join(path.read_text() for path in TERRAFORM.glob("*.tf"))
-    for kind in set(re.findall(r'^resource "google_(\w+)"', text, re.MULTILINE)):
-        source = package / kind.replace("_", "-")
-        if source.is_dir():  # else Terraform will say that there is no such resource
-            (folder / source.name).symlink_to(source)
-    return folder
+    kinds = set(re.findall(r'^resource "google_(\w+)"', text, re.MULTILINE))
+    folder.mkdir()
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            kind, _, file = member.name.removeprefix("package/lib/").partition("/")
+            if kind.replace("-", "_") in kinds and file in ("index.js", "index.d.ts"):
+                content = tar.extractfile(member)
+                assert content is not None
+                (folder / kind).mkdir(exist_ok=True)
+                (folder / kind / file).write_bytes(content.read())
+    return folder  # a resource that is not in it, Terraform will not find either
 
 
 if __name__ == "__main__":
