@@ -185,8 +185,8 @@ def _missing(feature: schema_pb2.Feature, present: int, rows: int) -> Iterator[V
     count = rows - present
     asks = f"a value in {wanted:.0%} of the rows" if wanted else "at least one value"
     message = (
-        f"{feature.name}: missing in {count:,} of {rows:,} rows ({count / rows:.1%}); the schema "
-        f"asks for {asks}"
+        f"{feature.name}: missing in {count:,} of {rows:,} rows ({_share(count, rows)}); the "
+        f"schema asks for {asks}"
     )
     yield Violation(column=feature.name, what="missing", message=message, count=count, rows=rows)
 
@@ -194,10 +194,10 @@ def _missing(feature: schema_pb2.Feature, present: int, rows: int) -> Iterator[V
 def _wrong(name: str, what: What, wrong: pa.ChunkedArray, rows: int, why: str) -> Violation:
     counted = pc.value_counts(wrong).sort(by="counts", order="descending")
     pairs = [(pair["values"], pair["counts"]) for pair in counted[:_SHOWN].to_pylist()]
-    told = ", ".join(f"{shorten(value, 40)} ({count:,})" for value, count in pairs)
+    told = ", ".join(f"{_plain(value)} ({count:,})" for value, count in pairs)
     more = len(counted) - len(pairs)
     message = (
-        f"{name}: {len(wrong):,} of {rows:,} rows ({len(wrong) / rows:.1%}) hold values that "
+        f"{name}: {len(wrong):,} of {rows:,} rows ({_share(len(wrong), rows)}) hold values that "
         f"{why}: {told}{f' and {more:,} more' if more > 0 else ''}"
     )
     return Violation(
@@ -209,3 +209,13 @@ def _wrong(name: str, what: What, wrong: pa.ChunkedArray, rows: int, why: str) -
         examples=tuple(str(value) for value, _ in pairs),
         shares=tuple(count for _, count in pairs),
     )
+
+
+def _plain(value: object) -> str:
+    """A value from data; of a number as many digits as its 32 bits hold."""
+    return f"{value:.7g}" if isinstance(value, float) else shorten(value, 40)
+
+
+def _share(count: int, rows: int) -> str:
+    """In per cent; of one row in many, that it is not none."""
+    return f"{count / rows:.1%}" if 2_000 * count >= rows else "under 0.1%"
