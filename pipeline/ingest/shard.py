@@ -219,8 +219,8 @@ def _write(
 
 def _hashes(batch: pa.RecordBatch) -> np.ndarray[Any, Any]:
     """Of the good rows."""
-    good = batch.filter(pc.equal(batch.column("__reason"), ""))
-    return np.asarray(good.column("__hash").to_numpy(zero_copy_only=False), dtype=np.uint64)
+    good = pc.equal(batch.column("__reason"), "")
+    return np.asarray(batch.column("__hash").filter(good), dtype=np.uint64)
 
 
 def _plain(rows: pa.RecordBatch, plan: IngestPlan) -> pa.Table:

@@ -142,8 +142,12 @@ class Served:
 
     def __init__(self, grpc_port: int, rest_port: int) -> None:
         self.rest = httpx.Client(base_url=f"http://127.0.0.1:{rest_port}", timeout=30)
-        channel = grpc.insecure_channel(f"127.0.0.1:{grpc_port}")
-        self.stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{grpc_port}")
+        self.stub = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
+
+    def close(self) -> None:
+        self.rest.close()
+        self.channel.close()
 
     def predict(self, signature: str = "", **inputs: Any) -> Any:
         request = predict_pb2.PredictRequest()
@@ -176,7 +180,8 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
     )
     (folder / "models.config").write_text(f"model_config_list {{ {models} }}")
     (folder / "monitoring").write_text("prometheus_config { enable: true }")
-    running = []
+    running: list[Any] = []
+    asked: list[Served] = []
 
     def make(**options: Any) -> Served:
         server = start(
@@ -192,9 +197,12 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
         running.append(server)
         assert server.wait_until_available(60)
         assert server.grpc_port and server.rest_port
-        return Served(server.grpc_port, server.rest_port)
+        asked.append(Served(server.grpc_port, server.rest_port))
+        return asked[-1]
 
     yield make
+    for served in asked:
+        served.close()
     for server in running:
         server.stop(0)
 
