@@ -375,7 +375,7 @@ DATA_FAULTS = (
     Fault(
         "leaking-column",
         "One feature has become the label itself, in all spans.",
-        (),
+        ("evaluation",),
         escapes="It is so in every span, so nothing drifts, and every metric becomes better: only "
         "a bar on how good a model may be finds it, evaluation.bars.auc_max.",
         spoil=_leak,
