@@ -3,7 +3,8 @@
 #   worker    the same, started by Beam's own boot program: the SDK container of Dataflow
 #   serving   the embedded model server, without TFX
 # Layers go from what seldom changes to what often does: system, packages (a lock), code. The last
-# stages have no compiler, no pip and no shell history of the others.
+# stages have no compiler, no pip and no shell history of the others. serving/deploy/image.md has
+# sizes and times.
 
 # TFX 1.21 needs glibc 2.39. Debian 13 has it, and Python 3.13; python:3.11-slim-trixie and its
 # like bring another Python, for who submits Beam jobs from one (both ends must be equal).
@@ -40,22 +41,28 @@ COPY bootstrap/server.lock bootstrap/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
     --mount=type=cache,target=/root/.cache/uv \
     python3 -m bootstrap.image bootstrap/server.lock /opt/headrace/venv
-# The code lies beside the packages, in a layer of its own.
-WORKDIR /opt/headrace/venv/lib
-RUN for packages in python3*/site-packages; do \
-      echo /opt/headrace/code > "$packages/headrace.pth" \
-      # Of TensorFlow's 1.9 GB a third is for who builds or debugs it: headers and symbols.
-      && rm -r "$packages/tensorflow/include" \
-      && strip --strip-unneeded "$packages"/tensorflow/libtensorflow_*.so.2; \
-    done
 
 
 FROM server-packages AS pipeline-packages
-WORKDIR /build
 COPY bootstrap/pipeline.lock bootstrap/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
     --mount=type=cache,target=/root/.cache/uv \
     python3 -m bootstrap.image bootstrap/pipeline.lock /opt/headrace/venv
+
+
+# What the last stages have beside code, without the tools. `COPY --from` would say the same, but
+# buildah then copies gigabytes on every build, only to see that it need not have. `built` is new
+# whenever the packages are: some engines do not look at what a mounted stage holds.
+FROM base AS server-base
+COPY --from=server-packages /opt/headrace/built /opt/headrace/
+RUN --mount=type=bind,from=server-packages,source=/opt/headrace,target=/mnt \
+    cp -a /mnt/venv /opt/headrace/
+
+
+FROM base AS pipeline-base
+COPY --from=pipeline-packages /opt/headrace/built /opt/headrace/
+RUN --mount=type=bind,from=pipeline-packages,source=/opt/headrace,target=/mnt \
+    cp -a /mnt/venv /opt/headrace/
 
 
 FROM server-packages AS code
@@ -69,8 +76,7 @@ RUN tools/bin/uv pip install --offline --no-cache --no-deps --no-build-isolation
  && python3 -m compileall -q /opt/headrace/code
 
 
-FROM base AS serving
-COPY --from=server-packages /opt/headrace/venv /opt/headrace/venv
+FROM server-base AS serving
 COPY --from=code /opt/headrace/code/serving /opt/headrace/code/serving
 ENV PATH=/opt/headrace/venv/bin:$PATH MODEL_BASE_PATH=/models MODEL_NAME=model
 USER 10001:10001
@@ -89,17 +95,18 @@ LABEL org.opencontainers.image.title="headrace-serving" \
       org.opencontainers.image.revision="${REVISION}"
 
 
-FROM base AS pipeline
-COPY --from=pipeline-packages /opt/headrace/venv /opt/headrace/venv
-COPY --from=code /opt/headrace/code /opt/headrace/code
+FROM pipeline-base AS pipeline
 ENV PATH=/opt/headrace/venv/bin:/opt/headrace/code/bin:$PATH
+COPY --from=code /opt/headrace/code /opt/headrace/code
+COPY bootstrap/pipeline.lock /opt/headrace/code/bootstrap/
+ARG REVISION=unknown
+RUN python -m pipeline.vertex.lint.image "$REVISION" > /opt/headrace/code/image.json
 USER 10001:10001
 WORKDIR /home/headrace
 # A batch job answers no questions; whether it lives, its exit code says.
 HEALTHCHECK NONE
 # Vertex gives the whole command, `python -m tfx…`; by hand: `docker run … headrace run`.
 CMD ["headrace", "--help"]
-ARG REVISION=unknown
 ARG VERSION=0.1.0
 LABEL org.opencontainers.image.title="headrace-pipeline" \
       org.opencontainers.image.description="Headrace on TFX 1.21: components as Vertex AI runs them, and the command line" \

@@ -75,7 +75,7 @@ env: ## the environment alone (.venv)
 image: ## build an image with docker, podman or buildah; TARGET=pipeline|worker|serving TAG=…
 	@sh bootstrap/build_image.sh $(TARGET) $(TAG)
 
-image-check: ## build the images without an engine or a registry, and run tests and a pipeline in them
+image-check: env ## build the images without an engine or a registry, and run tests and a pipeline in them
 	@$(TOOL) $(HADOLINT) Dockerfile
 	@$(or $(PYTHON),python3) tests/image/check.py $(ARGS)
 
@@ -89,9 +89,7 @@ sbom: ## what is in the images, as CycloneDX: build/*.cdx.json
 	    --output-format JSON --output-file build/$$name.cdx.json && echo build/$$name.cdx.json; done
 
 audit-deps: ## the locked packages against the known vulnerabilities; needs the network
-	@for name in pipeline server; do \
-	  $(TOOL) pip-audit==2.10.1 pip-audit --strict --require-hashes --disable-pip \
-	    --requirement bootstrap/$$name.lock || exit 1; done
+	@sh bootstrap/audit_deps.sh $(ARGS)
 
 lock: ## resolve the exact versions anew, from setup.py
 	@sh bootstrap/ensure.sh lock

@@ -6,7 +6,9 @@ here every node whose outcome depends on our code carries a digest of it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +17,9 @@ import pipeline
 
 #: Where `pipeline` and `models` lie side by side: a checkout, or site-packages.
 ROOT = Path(str(pipeline.__file__)).parent.parent
+
+#: What an image's build noted of it, beside the code; no checkout has one.
+IMAGE_MANIFEST = "image.json"
 
 #: Libraries whose version can change what a model becomes.
 _LIBRARIES = ("tfx", "tensorflow", "keras", "tensorflow-transform", "duckdb")
@@ -38,7 +43,12 @@ def code_digest(*parts: str) -> str:
 
 
 def git_revision() -> str:
-    """Commit of the checkout the code runs from, with `+dirty` if it differs; `""` without git."""
+    """Commit of the checkout the code runs from, with `+dirty` if it differs.
+
+    In an image it is the one that the build was told; `""` where neither is known.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        return str(json.loads((ROOT / IMAGE_MANIFEST).read_text())["revision"])
     try:
         revision = _git("rev-parse", "HEAD")
         return revision + ("+dirty" if _git("status", "--porcelain", "-uno") else "")

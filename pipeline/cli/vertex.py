@@ -173,6 +173,12 @@ def dataflow(config_file: str, nodes: tuple[str, ...], out: str | None, as_json:
     metavar="FAULT",
     help="Let something go wrong: 403, 429, 503, NODE=fail, NODE=preempt or registry=403.",
 )
+@click.option(
+    "--image-root",
+    metavar="DIR",
+    type=click.Path(file_okay=False),
+    help="Run the tasks in the root file system of the image, such as `buildah mount` prints.",
+)
 @click.option("--job-id", metavar="ID", help="Id of the job; default: name, span and second.")
 @click.option("--fresh", is_flag=True, help="Forget earlier rehearsals first.")
 @json_option
@@ -181,6 +187,7 @@ def rehearse(
     span: str | None,
     with_parity: bool,
     fault_names: tuple[str, ...],
+    image_root: str | None,
     job_id: str | None,
     fresh: bool,
     as_json: bool,
@@ -211,7 +218,7 @@ def rehearse(
     name = jobs.check_id(job_id) if job_id else jobs.new_id(config, span or "")
     rows = []
     begun = time.monotonic()
-    with twins.twin(config, faults) as running:
+    with twins.twin(config, faults, image_root) as running:
         rehearsal = twins.Rehearsal(config, running)
         job = rehearsal.compiled()
         progress.node("imports", time.monotonic() - begun)

@@ -98,8 +98,8 @@ class VertexConfig(Section):
         serving_path: `serving.path` as Vertex sees it; that one if empty.
         request_log: `drift.request_log` as Vertex sees it.
         image: container image of all tasks, with tag or digest.
-        image_manifest: JSON file that the image's build wrote, with `python` (version) and
-            `lock_sha256`; compared with this installation before a submit.
+        image_manifest: what the image's build wrote, `build/pipeline.manifest.json`; compared with
+            this installation before a submit.
         service_account: the tasks run as.
         network: `projects/NUMBER/global/networks/NAME` to peer with.
         encryption_key: Cloud KMS key for everything the job makes.

@@ -9,6 +9,7 @@ in, as Vertex does it: an ExecutorInput with parameters, artifacts in, artifacts
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -78,7 +79,9 @@ def main() -> None:
     spec = compiled(config, span, output)
     examples = run(spec, "SpanExampleGen", {}, output)["examples"]
     schema = {"instanceSchema": "title: tfx.Schema\ntype: object\n"}
-    where = Path(config).parent / "schema"
+    where = output / "schema"  # TFX reads a schema from a folder that holds nothing else
+    where.mkdir()
+    shutil.copy(Path(config).parent / "schema" / "schema.pbtxt", where)
     written = run(
         spec, "StatisticsGen", {"examples": examples, "schema": artifact(schema, 1, where)}, output
     )

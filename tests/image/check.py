@@ -3,12 +3,14 @@
 Needs root, buildah and debootstrap (`apt-get install buildah debootstrap`), Debian's archive and
 the package index; 25 GB of disk for the time of the check. The base image is made by debootstrap.
 Inside the images run: the unit tests, a small pipeline, two components by the commands that Vertex
-AI gives a container, and the model server with the model that the pipeline pushed.
+AI gives a container, all tasks of a rehearsal, and the model server with the model that was pushed,
+as nobody and with a root that cannot be written.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -18,17 +20,12 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-BASE = "docker.io/library/debian:trixie-slim"
-BEAM_SDK = "localhost/beam-sdk"
-BOOT = "github.com/apache/beam/sdks/v2/python/container"
+from buildah import BEAM_SDK, ROOT, Engine, make_base, make_boot, must, say, tag
+
 #: What the image holds: the tests must not find another copy of it in the checkout.
 ROOMS = ("pipeline", "models", "serving")
 UNIT_TESTS = ("tests/pipeline", "tests/models", "tests/serving/server")
@@ -38,134 +35,22 @@ OUTSIDE = (
     "--deselect=tests/pipeline/test_local.py::test_the_revision_says_whether_the_tree_is_clean",
 )
 PRINT_VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
+HEADRACE = str(ROOT / ".venv" / "bin" / "headrace")
+ENTER = str(ROOT / "pipeline" / "vertex" / "twin" / "enter.sh")
+NOBODY = "10001:10001"
+ROWS = ROOT / "data" / "nyc_yellow" / "yellow_tripdata_sample_2020-12.parquet"
+STEPS = ("build", "look", "unit", "run", "vertex", "rehearse", "serving")
 
-
-class Engine:
-    """buildah with a storage of its own, so that it leaves nothing behind and needs no daemon."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.log = folder / "build.log"
-        storage = [f"--root={folder}/storage", f"--runroot={folder}/run"]
-        self.command = ["nice", "buildah", *storage, f"--storage-driver={self._driver()}"]
-        os.environ["BUILDAH_ISOLATION"] = (
-            "chroot"  # no runtime, no new namespaces: works nearly anywhere
-        )
-
-    def _driver(self) -> str:
-        """overlay where the kernel lets us, else vfs, which copies all files for each layer."""
-        paths = {name: self.folder / "probe" / name for name in ("lower", "upper", "work", "seen")}
-        for path in paths.values():
-            path.mkdir(parents=True, exist_ok=True)
-        options = f"lowerdir={paths['lower']},upperdir={paths['upper']},workdir={paths['work']}"
-        command = ["mount", "-t", "overlay", "overlay", "-o", options, str(paths["seen"])]
-        if subprocess.run(command, capture_output=True, check=False).returncode:
-            return "vfs"
-        subprocess.run(["umount", str(paths["seen"])], check=True)
-        return "overlay"
-
-    def __call__(self, *words: str | Path) -> str:
-        """Runs a buildah command; returns what it printed."""
-        command = [*self.command, *map(str, words)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
-        return done.stdout.strip()
-
-    def build(self, context: Path, target: str, **variables: str) -> float:
-        """Builds a target as `make image` does; returns the seconds it took."""
-        environment = {**os.environ, "ENGINE": " ".join(self.command), **variables}
-        script = str(context / "bootstrap" / "build_image.sh")
-        command = ["sh", script, target, tag(target), "--pull-never", "--network", "host"]
-        begun = time.monotonic()
-        with self.log.open("ab") as log:
-            done = subprocess.run(
-                command, env=environment, stdout=log, stderr=subprocess.STDOUT, check=False
-            )
-        if done.returncode:
-            tail = self.log.read_text(errors="replace").splitlines()[-30:]
-            raise SystemExit("\n".join([*tail, f"the build of {target} failed (all: {self.log})"]))
-        return time.monotonic() - begun
-
-    @contextmanager
-    def container(self, target: str) -> Iterator[str]:
-        """A container of a target's image."""
-        name = self("from", "--pull-never", tag(target))
-        try:
-            yield name
-        finally:
-            self("rm", name)
-
-    def run(self, container: str, volumes: dict[Path, str], *command: str) -> list[str]:
-        """The words that run a command in a container, as the image's own user."""
-        mounts = [word for path, inside in volumes.items() for word in ("-v", f"{path}:{inside}")]
-        return [*self.command, "run", *mounts, container, "--", *command]
-
-
-def tag(target: str) -> str:
-    """Name of a target's image."""
-    return f"localhost/headrace-{target}:check"
-
-
-def say(what: str, figure: object = "") -> None:
-    """One line of the report."""
-    print(f"{what:<52}{figure}", flush=True)
-
-
-def must(command: Sequence[str], doing: str) -> str:
-    """Runs a command that must succeed; returns what it printed."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{done.stdout[-6000:]}{done.stderr[-6000:]}\n{doing} failed")
-    return done.stdout
-
-
-# --- what the build needs --------------------------------------------------------------
-
-
-def make_base(engine: Engine) -> None:
-    """An image that stands for debian:trixie-slim, where the registry's is not to be had."""
-    if BASE in engine("images", "--format", "{{.Name}}:{{.Tag}}"):
-        return
-    root = engine.folder / "debian"
-    must(["debootstrap", "--variant=minbase", "trixie", str(root)], "debootstrap")
-    # As in the registry's image: what apt downloads is not kept.
-    (root / "etc/apt/apt.conf.d/docker-clean").write_text(
-        'APT::Update::Post-Invoke { "rm -f /var/cache/apt/*.bin || true"; };\n'
-        'DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb || true"; };\n'
-        'Dir::Cache::pkgcache ""; Dir::Cache::srcpkgcache "";\n'
-    )
-    shutil.rmtree(root / "var/cache/apt")
-    shutil.rmtree(root / "var/lib/apt/lists")
-    commit_folder(engine, root, BASE)
-    shutil.rmtree(root)
-
-
-def commit_folder(engine: Engine, folder: Path, name: str) -> None:
-    """An image of nothing but a folder's files."""
-    container = engine("from", "scratch")
-    engine("copy", "-q", container, folder, "/")
-    engine("commit", "-q", "--rm", container, name)
-
-
-def make_boot(engine: Engine) -> bool:
-    """An image with Beam's boot program, built from Beam's Go module; False without Go."""
-    if shutil.which("go") is None:
-        return False
-    version = re.search(
-        r"^apache-beam==(\S+)", (ROOT / "bootstrap/pipeline.lock").read_text(), re.MULTILINE
-    )
-    assert version
-    folder = engine.folder / "beam"
-    where = folder / "opt/apache/beam"
-    where.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "GOBIN": str(where), "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod"}
-    command = ["nice", "go", "install", f"{BOOT}@v{version[1]}"]
-    subprocess.run(command, env=environment, check=True, capture_output=True)
-    (where / "container").rename(where / "boot")
-    commit_folder(engine, folder, BEAM_SDK)
-    shutil.rmtree(folder)
-    return True
+_VERTEX = """
+[vertex]
+project = "my-project"
+region = "europe-west4"
+root = "gs://my-bucket/pipelines"
+data_path = "gs://my-bucket/data"
+serving_path = "gs://my-bucket/serving"
+image = "registry.example/headrace/pipeline:1"
+image_manifest = "{manifest}"
+"""
 
 
 def pip_settings(folder: Path) -> dict[str, str]:
@@ -213,13 +98,17 @@ def copy_checkout(folder: Path) -> Path:
 def build(engine: Engine, context: Path, secrets: dict[str, str]) -> dict[str, float]:
     """Builds all targets, and `pipeline` again after a change of code; returns the seconds."""
     seconds = {}
-    for target in ("serving", "pipeline"):
+    for target in ("pipeline", "serving"):
         seconds[target] = engine.build(context, target, **secrets)
         say(f"build of {target}", f"{seconds[target]:.0f} s")
     changed = context / "models" / "network.py"
-    changed.write_text(changed.read_text() + f"\n# {time.time()}\n")
+    code = changed.read_text()
+    changed.write_text(code + f"\n# {time.time()}\n")
     seconds["rebuild"] = engine.build(context, "pipeline", **secrets)
     say("rebuild of pipeline after a change in models/", f"{seconds['rebuild']:.1f} s")
+    changed.write_text(code)
+    seconds["unchanged"] = engine.build(context, "pipeline", **secrets)
+    say("rebuild of pipeline with nothing changed", f"{seconds['unchanged']:.1f} s")
     if make_boot(engine):
         seconds["worker"] = engine.build(context, "worker", BEAM_SDK=BEAM_SDK, **secrets)
         say("build of worker, on pipeline", f"{seconds['worker']:.1f} s")
@@ -251,12 +140,28 @@ def look(engine: Engine, target: str) -> dict[str, Any]:
         compiled = sum((path.parent / "__pycache__").is_dir() for path in sources)
         assert compiled > 0.99 * len(sources), f"{compiled} of {len(sources)} compiled"
         assert (packages / "tfx").exists() == (target != "serving")
+        if target != "serving":
+            check_manifest(engine, mounted)
         engine("umount", container)
     assert target == "worker" or config["User"] == "10001:10001"
     say(f"size of {target}", f"{sizes['.'] / 1000:.2f} GB")
     say("  of it code", f"{sizes['opt/headrace/code']} MB")
     say("  largest packages, MB", ", ".join(f"{name} {size}" for size, name in bulk))
     return {"megabytes": sizes, "bulk": bulk, "layers": len(about["rootfs"]["diff_ids"])}
+
+
+def check_manifest(engine: Engine, mounted: Path) -> None:
+    """What an image says of itself is so, and lies beside the build too."""
+    text = (mounted / "opt/headrace/code/image.json").read_text()
+    assert text == (engine.folder / "context/build/pipeline.manifest.json").read_text()
+    manifest = json.loads(text)
+    lock = (ROOT / "bootstrap/pipeline.lock").read_bytes()
+    assert manifest["lock_sha256"] == hashlib.sha256(lock).hexdigest()
+    for name, version in manifest["packages"].items():
+        assert name == "headrace" or f"\n{name}=={version} " in lock.decode(), (name, version)
+    python = manifest["python"].rpartition(".")[0]
+    assert (mounted / f"opt/headrace/venv/lib/python{python}/site-packages").is_dir()
+    say("  manifest", f"Python {manifest['python']}, {len(manifest['packages'])} packages")
 
 
 def development_packages(engine: Engine, container: str, secrets: dict[str, str]) -> Path:
@@ -279,19 +184,29 @@ def development_packages(engine: Engine, container: str, secrets: dict[str, str]
     return folder
 
 
-def test_pipeline(engine: Engine, context: Path, secrets: dict[str, str]) -> None:
-    """Unit tests, a small run and Vertex's commands in the image `pipeline`; no network needed."""
+def prepare(engine: Engine, context: Path) -> Path:
+    """The checkout for use beside an image: no code of its own, and small configurations."""
     for room in ROOMS:  # the image's own copies are what is tested
-        shutil.rmtree(context / room)
-    work = fresh(engine.folder / "work")
+        shutil.rmtree(context / room, ignore_errors=True)
+    work = engine.folder / "work"
+    work.mkdir(exist_ok=True)
+    work.chmod(0o777)
+    small = (context / "headrace.toml").read_text().replace("train_spans = 12", "train_spans = 2")
     (context / "small.toml").write_text(
-        (context / "headrace.toml")
-        .read_text()
-        .replace("train_spans = 12", "train_spans = 2")
-        .replace('output = "runs"', 'output = "/work/runs"')
-        .replace('path = "runs/serving"', 'path = "/work/serving"')
+        small.replace('output = "runs"', 'output = "/work/runs"').replace(
+            'path = "runs/serving"', 'path = "/work/serving"'
+        )
     )
-    volumes = {context: "/checkout:ro", work: "/work:rw"}
+    vertex = _VERTEX.format(manifest=context / "build/pipeline.manifest.json")
+    for name, section in (("vertex", vertex), ("rehearse", re.sub("image_m.*", "", vertex))):
+        output = small.replace('output = "runs"', f'output = "{engine.folder}/rehearsal"')
+        (context / f"{name}.toml").write_text(output + section)
+    return work
+
+
+def test_units(engine: Engine, context: Path, secrets: dict[str, str]) -> None:
+    """The unit tests, with the image's packages and code."""
+    volumes = {context: "/checkout:ro", prepare(engine, context): "/work:rw"}
     with engine.container("pipeline") as container:
         volumes[development_packages(engine, container, secrets)] = "/development:ro"
         quiet = ["env", "PYTHONPATH=/development", "HOME=/work", "TF_CPP_MIN_LOG_LEVEL=2"]
@@ -301,85 +216,114 @@ def test_pipeline(engine: Engine, context: Path, secrets: dict[str, str]) -> Non
         printed = must(engine.run(container, volumes, "sh", "-c", shell), "the unit tests")
         say("unit tests in pipeline", f"{printed.splitlines()[-1]}")
 
-        begun = time.monotonic()
-        command = [
-            "headrace",
-            "run",
-            "--config",
-            "/checkout/small.toml",
-            "--span",
-            "2019-12",
-            "--json",
-        ]
+
+def test_run(engine: Engine, context: Path) -> None:
+    """A small run in the image; no network is needed."""
+    work = prepare(engine, context)
+    for folder in ("runs", "serving"):
+        shutil.rmtree(work / folder, ignore_errors=True)
+    command = "headrace run --config /checkout/small.toml --span 2019-12 --json".split()
+    begun = time.monotonic()
+    with engine.container("pipeline") as container:
+        volumes = {context: "/checkout:ro", work: "/work:rw"}
         printed = must(engine.run(container, volumes, *command), "headrace run")
-        result = json.loads(printed.strip().splitlines()[-1])
-        assert result["status"] == "pushed", result
-        say("headrace run in pipeline", f"{result['status']}, {time.monotonic() - begun:.0f} s")
+    result = json.loads(printed.strip().splitlines()[-1])
+    assert result["status"] == "pushed", result
+    say("headrace run in pipeline", f"{result['status']}, {time.monotonic() - begun:.0f} s")
 
-        begun = time.monotonic()
-        script = "/checkout/tests/image/as_vertex.py"
-        command = ["python", script, "/checkout/small.toml", "2019-12", "/work/vertex"]
+
+def test_vertex(engine: Engine, context: Path) -> None:
+    """Two components by the very commands of a compiled job, each in a process of its own."""
+    work = prepare(engine, context)
+    shutil.rmtree(work / "vertex", ignore_errors=True)
+    script = "/checkout/tests/image/as_vertex.py"
+    command = ["python", script, "/checkout/small.toml", "2019-12", "/work/vertex"]
+    begun = time.monotonic()
+    with engine.container("pipeline") as container:
+        volumes = {context: "/checkout:ro", work: "/work:rw"}
         printed = must(engine.run(container, volumes, *command), "Vertex's commands")
-        for line in printed.splitlines():
-            if line.startswith("as Vertex would: "):
-                say(line)
-        say("two components as Vertex runs them", f"{time.monotonic() - begun:.0f} s")
+    for line in printed.splitlines():
+        if line.startswith("as Vertex would: "):
+            say(line)
+    say("two components as Vertex runs them", f"{time.monotonic() - begun:.0f} s")
 
 
-def fresh(folder: Path) -> Path:
-    """An empty folder that the image's user may write."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    folder.chmod(0o777)
-    return folder
+def test_rehearsal(engine: Engine, context: Path) -> None:
+    """A job compiled and sent from this environment, its tasks run in the image's root."""
+    prepare(engine, context)
+    python = must([str(ROOT / ".venv/bin/python"), "-c", PRINT_VERSION], "python").strip()
+    done = subprocess.run(
+        [HEADRACE, "vertex", "lint", "--config", str(context / "vertex.toml"), "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    findings = json.loads(done.stdout.strip().splitlines()[-1])["findings"]
+    with engine.mounted("pipeline") as root:
+        manifest = json.loads((root / "opt/headrace/code/image.json").read_text())
+        same = manifest["python"].startswith(f"{python}.")
+        assert [each["check"] for each in findings] == [] if same else ["image-python"], findings
+        say("lint of image against this environment", f"{[f['message'] for f in findings]}")
+        command = [HEADRACE, "vertex", "rehearse", "--config", str(context / "rehearse.toml")]
+        command += ["--span", "2019-12", "--fresh", "--json", "--image-root", str(root)]
+        begun = time.monotonic()
+        result = json.loads(must(command, "the rehearsal").strip().splitlines()[-1])
+    assert result["status"] == "pushed", result
+    say("rehearsal with tasks in pipeline's root", f"pushed, {time.monotonic() - begun:.0f} s")
 
 
 def test_serving(engine: Engine) -> None:
-    """The image `serving` with the model that was pushed: health check, an answer, the end."""
+    """The image `serving` with the model that was pushed, under the rules of a strict cluster.
+
+    The user is the image's, nobody; the root cannot be written. Health check, answers over REST and
+    gRPC, and an orderly end.
+    """
     models = engine.folder / "work" / "serving"
     config = json.loads(engine("inspect", "--type", "image", tag("serving")))["Docker"]["config"]
-    check = config["Healthcheck"]["Test"][1:]
     rest, grpc = free_port(), free_port()
-    with engine.container("serving") as container:
-        # `buildah run` starts no entry point: it is for builds.
-        flags = [f"--port={grpc}", f"--rest_api_port={rest}"]
-        environment = ["env", "MODEL_NAME=nyc_yellow"]
-        command = engine.run(
-            container, {models: "/models:ro"}, *environment, *config["Entrypoint"], *flags
-        )
+    check = [
+        word.replace('"$MODEL_NAME"', f"nyc_yellow {rest}")
+        for word in config["Healthcheck"]["Test"]
+    ]
+    with engine.mounted("serving") as root:
+        enter = ["unshare", "--mount", "sh", ENTER, str(root), "--see", f"{models}:/models"]
+        enter += ["--user", config["User"], "--read-only", "--"]
+        enter += ["env", "-i", *config["Env"], "MODEL_NAME=nyc_yellow", "HOME=/home/headrace"]
+        assert run([*enter, "touch", "/home/headrace/file"]), "the root can be written"
         begun = time.monotonic()
         log = engine.folder / "serving.log"
+        flags = [f"--port={grpc}", f"--rest_api_port={rest}"]
         with log.open("wb") as file:
             server = subprocess.Popen(
-                command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+                [*enter, *config["Entrypoint"], *flags], stdout=file, stderr=subprocess.STDOUT
             )
         try:
-            probe = [word.replace('"$MODEL_NAME"', f"nyc_yellow {rest}") for word in check]
-            wait(lambda: not run(engine.run(container, {}, *probe)), server, log)
+            wait(lambda: not run([*enter, *check[1:]]), server, log)
             say("serving is healthy after", f"{time.monotonic() - begun:.1f} s")
-            row = {"instances": [example()]}
-            address = f"http://127.0.0.1:{rest}/v1/models/nyc_yellow:predict"
-            request = urllib.request.Request(address, json.dumps(row).encode())
-            answer = json.load(urllib.request.urlopen(request, timeout=30))
-            say("serving answers", json.dumps(answer["predictions"][0]))
+            ids = re.findall(
+                r"^[UG]id:\s(\d+)", Path(f"/proc/{server.pid}/status").read_text(), re.MULTILINE
+            )
+            assert ":".join(ids) == NOBODY, ids
+            answers = {
+                "REST": predictions("--rest", "--address", f"http://127.0.0.1:{rest}"),
+                "gRPC": predictions("--grpc", "--address", f"grpc://127.0.0.1:{grpc}"),
+            }
+            for way, answer in answers.items():
+                say(f"serving answers over {way}", ", ".join(f"{each:.6f}" for each in answer))
+            differ = max(abs(a - b) for a, b in zip(*answers.values(), strict=True))
+            assert differ < 1e-6, answers  # REST rounds to float32's own digits
         finally:
-            os.killpg(server.pid, signal.SIGTERM)
-            server.wait(30)
+            server.send_signal(signal.SIGTERM)
+            code = server.wait(30)
+        assert code == 0, f"{log.read_text(errors='replace')[-4000:]}\nthe server ended with {code}"
+        say("serving ended when told to", f"exit code {code}")
 
 
-def example() -> dict[str, Any]:
-    """A row of the default data."""
-    numbers = {
-        "passenger_count": 1, "trip_distance": 2.1, "fare_amount": 9.5, "extra": 0.5,
-        "mta_tax": 0.5, "tolls_amount": 0.0, "improvement_surcharge": 0.3,
-        "congestion_surcharge": 2.5,
-    }  # fmt: skip
-    whole = {
-        "vendor_id": 2, "rate_code_id": 1, "pickup_location_id": 161,
-        "dropoff_location_id": 237, "payment_type": 1, "pickup_datetime": 1575200000,
-        "dropoff_datetime": 1575200600,
-    }  # fmt: skip
-    return {**numbers, **whole, "store_and_fwd_flag": "N"}
+def predictions(*options: str) -> list[float]:
+    """What a server says of the first rows of the newest span."""
+    command = [HEADRACE, "predict", "--input", str(ROWS), "--limit", "3", "--json", *options]
+    told = json.loads(must(command, "headrace predict"))
+    return [each["probability"] for each in told["predictions"]]
 
 
 def run(command: Sequence[str]) -> int:
@@ -411,6 +355,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "image-check")
     parser.add_argument("--keep", action="store_true", help="keep images for a quicker next time")
+    parser.add_argument(
+        "--only", choices=STEPS, nargs="*", default=STEPS, help="with what was kept"
+    )
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     arguments = parser.parse_args()
     missing = [name for name in ("buildah", "debootstrap") if shutil.which(name) is None]
@@ -420,17 +367,33 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     engine = Engine(folder)
     say("storage", engine.command[-1])
-    try:
+    figures: dict[str, Any] = {}
+
+    def build_all() -> None:
         make_base(engine)
-        secrets = pip_settings(folder)
-        context = copy_checkout(folder)
-        figures: dict[str, Any] = {"seconds": build(engine, context, secrets)}
+        figures["seconds"] = build(engine, copy_checkout(folder), secrets)
+
+    def look_at_all() -> None:
         figures["images"] = {target: look(engine, target) for target in ("serving", "pipeline")}
-        test_pipeline(engine, context, secrets)
-        test_serving(engine)
+
+    context = folder / "context"
+    steps: dict[str, Callable[[], None]] = {
+        "build": build_all,
+        "look": look_at_all,
+        "unit": lambda: test_units(engine, context, secrets),
+        "run": lambda: test_run(engine, context),
+        "vertex": lambda: test_vertex(engine, context),
+        "rehearse": lambda: test_rehearsal(engine, context),
+        "serving": lambda: test_serving(engine),
+    }
+    try:
+        secrets = pip_settings(folder)
+        for name in STEPS:
+            if name in arguments.only:
+                steps[name]()
         if arguments.json:
             arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
-        print("image-check: all well")
+        print(f"image-check: all well ({', '.join(n for n in STEPS if n in arguments.only)})")
     finally:
         if not arguments.keep:
             for words in (["rm", "--all"], ["rmi", "--all", "--force"]):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from bootstrap import environment
+from bootstrap import environment, image
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -55,23 +56,61 @@ def test_beams_boot_program_is_of_the_locked_beam_and_the_images_python():
     assert sdk[1] == "3.13"
 
 
+def stages() -> dict[str, tuple[str, str]]:
+    """Stage → what it is made from, and its text."""
+    found = {}
+    for stage in re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)[1:]:
+        parent, _, name = stage.split("\n")[0].split()
+        found[name] = parent, stage
+    return found
+
+
 def test_last_stages_have_neither_root_nor_tools():
-    stages = re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)[1:]
-    by_name = {stage.split("\n")[0].split()[-1]: stage for stage in stages}
     for name in ("serving", "pipeline"):
-        assert by_name[name].startswith("base AS")
-        assert "USER 10001:10001" in by_name[name]
-        assert "apt-get" not in by_name[name]
-        assert "HEALTHCHECK" in by_name[name]
-        assert "org.opencontainers.image.revision" in by_name[name]
+        parent, stage = stages()[name]
+        assert parent == f"{'server' if name == 'serving' else name}-base"
+        assert stages()[parent][0] == "base"
+        assert "USER 10001:10001" in stage
+        assert "apt-get" not in stage + stages()[parent][1]
+        assert "HEALTHCHECK" in stage
+        assert "org.opencontainers.image.revision" in stage
 
 
 def test_code_comes_after_packages():
-    """A change of code must not install packages again."""
-    for name, code in (("serving", "code/serving"), ("pipeline", "headrace/code ")):
-        stage = DOCKERFILE[DOCKERFILE.index(f"FROM base AS {name}") :]
-        assert stage.index("headrace/venv") < stage.index(code)
+    """A change of code must not install or copy packages again."""
+    for name in ("serving", "pipeline"):
+        parent, stage = stages()[name]
+        assert "/opt/headrace/code" in stage and "venv /opt" not in stage
+        assert "/opt/headrace/code" not in stages()[parent][1]
+        assert "cp -a /mnt/venv" in stages()[parent][1]
     assert "COPY . " not in DOCKERFILE
+
+
+def test_packages_are_copied_anew_whenever_they_are_new():
+    """What a mounted stage holds is no part of the key of some engines' caches."""
+    for packages, base in (
+        ("server-packages", "server-base"),
+        ("pipeline-packages", "pipeline-base"),
+    ):
+        stage = stages()[base][1]
+        copied = stage.index(f"COPY --from={packages} /opt/headrace/built /opt/headrace/")
+        assert copied < stage.index(f"from={packages},")
+
+
+def test_what_only_builders_and_debuggers_need_is_left_out(tmp_path):
+    kept = ("tensorflow/python/a.py", "numpy/testing/a.py", "numpy.libs/a.so", "sklearn/tests/a.py")
+    gone = ("tensorflow/include/a.h", "numpy/lib/tests/a.py", "numpy/tests/a.py", "clang/a.so")
+    for name in (*kept, *gone):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    with_symbols = tmp_path / "tensorflow" / "python" / "b.so"
+    subprocess.run(
+        ["cc", "-shared", "-g", "-xc", "-", "-o", str(with_symbols)], input=b"int a;", check=True
+    )
+    size = with_symbols.stat().st_size
+    image.trim(tmp_path)
+    assert [name for name in (*kept, *gone) if (tmp_path / name).exists()] == list(kept)
+    assert 0 < with_symbols.stat().st_size < size
 
 
 @pytest.mark.parametrize(
@@ -99,6 +138,30 @@ def test_without_an_engine_the_message_says_what_to_install(tmp_path):
     assert done.returncode == 1
     assert "no container engine works here" in done.stderr
     assert "apt-get install buildah" in done.stderr
+
+
+def test_the_manifest_is_left_beside_the_build(tmp_path):
+    """An engine of a few lines: what `run` prints is what the image holds."""
+    for name in ("docker", "buildah"):
+        engine = tmp_path / "bin" / name
+        engine.parent.mkdir(exist_ok=True)
+        engine.write_text('#!/bin/sh\ncase $1 in run) echo "$@" ;; from) echo made-1 ;; esac\n')
+        engine.chmod(0o755)
+        checkout = tmp_path / name
+        (checkout / "bootstrap").mkdir(parents=True)
+        script = shutil.copy(ROOT / "bootstrap" / "build_image.sh", checkout / "bootstrap")
+        environment = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "ENGINE": name}
+        command = ["sh", script, "pipeline", "registry/x:1"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        manifest = checkout / "build" / "pipeline.manifest.json"
+        assert "cat /opt/headrace/code/image.json" in manifest.read_text()
+        assert ("registry/x:1" if name == "docker" else "made-1") in manifest.read_text()
+        assert "build/pipeline.manifest.json is for vertex.image_manifest" in done.stdout
+        engine.write_text('#!/bin/sh\ntest "$1" != run\n')
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert "registry/x:1 is built, but its manifest could not be read" in done.stderr
+        assert not manifest.exists()
 
 
 def test_the_engine_gets_target_tag_and_secrets_but_no_secret_in_the_image(tmp_path):

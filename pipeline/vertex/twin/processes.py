@@ -1,4 +1,7 @@
-"""Starts the commands of containers: in the warm worker where it can, else as they are."""
+"""Starts the commands of containers: in the warm worker where it can, else as they are.
+
+They run in this environment, or in the root file system of their image.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from typing import IO, Any
 
 from pipeline.errors import RunError
 from pipeline.provenance import ROOT
+from pipeline.vertex.twin.image_root import ImageRoot
 
 #: Told the process' id as soon as there is one.
 Started = Callable[[int], None]
@@ -26,10 +30,12 @@ class Processes:
 
     Args:
         log: file for what the warm worker itself prints.
+        image: where commands run; with None in this environment.
     """
 
-    def __init__(self, log: str) -> None:
+    def __init__(self, log: str, image: ImageRoot | None = None) -> None:
         self._log = log
+        self._image = image
         self._numbers = itertools.count()
         self._answers: dict[int, SimpleQueue[dict[str, Any]]] = {}
         self._lock = threading.Lock()
@@ -46,15 +52,19 @@ class Processes:
                 threading.Thread(target=self._listen, args=(stream,), daemon=True).start()
 
     def _started(self) -> subprocess.Popen[str]:
+        module = ["-m", "pipeline.vertex.twin.worker", self._log]
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        command, environment = [sys.executable, *module], {**os.environ, "PYTHONPATH": path}
+        if self._image:
+            command, environment = self._image.command(["python", *module], {}), {**os.environ}
         with open(self._log, "a", encoding="utf-8") as errors:
             return subprocess.Popen(
-                [sys.executable, "-m", "pipeline.vertex.twin.worker", self._log],
+                command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env={**os.environ, "PYTHONPATH": path},
+                env=environment,
             )
 
     def __enter__(self) -> Processes:
@@ -93,6 +103,8 @@ class Processes:
         """
         if list(command[:2]) == ["python", "-m"]:
             return self._fork(command[2], command[3:], log, environment, started)
+        if self._image:
+            command = self._image.command(command, environment)
         with open(log, "a", encoding="utf-8") as output:
             try:
                 process = subprocess.Popen(

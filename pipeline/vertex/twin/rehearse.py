@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pipeline.local import lock
 from pipeline.local.result import EXIT_CODES, RunResult
 from pipeline.vertex import api, jobs, prepare
 from pipeline.vertex.jobs import Task
+from pipeline.vertex.twin import image_root as image_roots
 from pipeline.vertex.twin.bucket import Buckets
 from pipeline.vertex.twin.faults import Faults
 from pipeline.vertex.twin.job import Machinery
@@ -39,7 +41,8 @@ class Twin:
         service: the API.
         buckets: folders behind gs://.
         store: metadata.
-        processes: runs commands.
+        processes: runs the commands of tasks.
+        tools: runs what the submitter does with TFX, always in this environment.
         faults: what is to go wrong.
     """
 
@@ -47,6 +50,7 @@ class Twin:
     buckets: Buckets
     store: MetadataStore
     processes: Processes
+    tools: Processes
     faults: Faults
 
 
@@ -60,14 +64,21 @@ def folder_of(config: Config) -> str:
 
 
 @contextlib.contextmanager
-def twin(config: Config, faults: Faults | None = None) -> Iterator[Twin]:
+def twin(
+    config: Config, faults: Faults | None = None, image_root: str | None = None
+) -> Iterator[Twin]:
     """A twin of the project and region in the configuration.
 
     While it lives, Google's clients in this process and in its tasks talk to it. Local data is seen
     at `vertex.data_path`.
 
+    Args:
+        config: as it is written.
+        faults: what is to go wrong.
+        image_root: root file system of the image, for tasks to run in; else they run here.
+
     Raises:
-        RunError: the data's folder is not there.
+        RunError: the data's folder is not there, or the root is not this code's image.
     """
     folder, vertex = folder_of(config), config.vertex
     logs = os.path.join(folder, "logs")
@@ -85,7 +96,13 @@ def twin(config: Config, faults: Faults | None = None) -> Iterator[Twin]:
         stack.enter_context(
             lock.held(os.path.join(folder, ".lock"), f"rehearsal {os.getpid()}", wait_seconds=0)
         )
-        processes = stack.enter_context(Processes(os.path.join(logs, "worker.log")))
+        tools = processes = stack.enter_context(Processes(os.path.join(logs, "worker.log")))
+        if image_root:
+            scratch = os.path.join(folder, "tmp")
+            os.makedirs(scratch, exist_ok=True)
+            stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+            image = image_roots.load(image_root, _seen(config, scratch))
+            processes = stack.enter_context(Processes(os.path.join(logs, "image.log"), image))
         environment: dict[str, str] = {}
         machinery = Machinery(store, buckets, processes, faults, environment, logs)
         service = stack.enter_context(Service(machinery, vertex.project, vertex.region, folder))
@@ -96,7 +113,17 @@ def twin(config: Config, faults: Faults | None = None) -> Iterator[Twin]:
             "GOOGLE_CLOUD_PROJECT": vertex.project,
         }
         stack.enter_context(_environment(environment))
-        yield Twin(service, buckets, store, processes, faults)
+        yield Twin(service, buckets, store, processes, tools, faults)
+
+
+def _seen(config: Config, scratch: str) -> dict[str, str]:
+    """What tasks in an image see of this machine: a folder for /tmp, the twin's own, the data."""
+    folder = os.path.abspath(folder_of(config))
+    seen = {os.path.abspath(scratch): "/tmp", folder: folder}
+    if files.is_local(config.data.path):
+        data = os.path.abspath(config.data.path)
+        seen[data] = data
+    return seen
 
 
 @contextlib.contextmanager
@@ -124,6 +151,7 @@ class Rehearsal:
     def __init__(self, config: Config, twin: Twin) -> None:
         self._config, self._twin = config, twin
         self._folder = folder_of(config)
+        twin.tools.warm()
         twin.processes.warm()
         self._numbers = itertools.count(1)
 
@@ -177,7 +205,7 @@ class Rehearsal:
         with open(paths[0], "w", encoding="utf-8") as file:
             json.dump(request, file)
         module = ["python", "-m", "pipeline.vertex.twin.tools", command, *paths]
-        code = self._twin.processes.run(module, f"{name}.log", {})
+        code = self._twin.tools.run(module, f"{name}.log", {})
         if code != 0:
             raise RunError(f"{command} failed (exit code {code}); see {name}.log.")
         with open(paths[1], encoding="utf-8") as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -435,6 +436,29 @@ def test_dataflow_workers_need_an_image_of_their_own(
     if told:
         assert found[0].node == "StatisticsGen" and told in found[0].message
         assert "vertex.dataflow.image" in found[0].remedy
+
+
+def test_packages_that_differ_are_named(job: Job) -> None:
+    from pipeline.vertex.lint import image
+
+    here = image.describe()
+    there = {**here["packages"], "numpy": "1.0.0", "only-there": "2"}
+    (found,) = image.check(job, {**here, "lock_sha256": "0", "packages": there})
+    assert f"(numpy 1.0.0 there, {here['packages']['numpy']} here; only-there 2" in found.message
+
+
+def test_an_image_says_what_it_was_built_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline import provenance
+    from pipeline.vertex.lint import image
+
+    manifest = image.written("abc+dirty")
+    assert manifest["packages"]["tfx"] == manifest["tfx"]
+    assert len(manifest["lock_sha256"]) == 64
+    (tmp_path / "image.json").write_text(json.dumps(manifest))
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    assert provenance.git_revision() == "abc+dirty"
 
 
 def test_a_cache_of_the_stock_nodes_stays_on(job: Job) -> None:
