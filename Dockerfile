@@ -96,11 +96,13 @@ LABEL org.opencontainers.image.title="headrace-serving" \
 
 
 FROM pipeline-base AS pipeline
-ENV PATH=/opt/headrace/venv/bin:/opt/headrace/code/bin:$PATH
+ENV PATH=/opt/headrace/venv/bin:$PATH
 COPY --from=code /opt/headrace/code /opt/headrace/code
 COPY bootstrap/pipeline.lock /opt/headrace/code/bootstrap/
 ARG REVISION=unknown
-RUN python -m pipeline.vertex.lint.image "$REVISION" > /opt/headrace/code/image.json
+# Our commands are looked for beside Python.
+RUN ln -s /opt/headrace/code/bin/* /opt/headrace/venv/bin/ \
+ && python -m pipeline.vertex.lint.image "$REVISION" > /opt/headrace/code/image.json
 USER 10001:10001
 WORKDIR /home/headrace
 # A batch job answers no questions; whether it lives, its exit code says.
