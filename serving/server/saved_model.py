@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +38,8 @@ class SessionOptions:
     Attributes:
         tags: of the MetaGraph to load.
         intra_op_threads: threads within an operation; 0 lets TensorFlow choose.
-        inter_op_threads: operations at a time; 0 lets TensorFlow choose.
+        inter_op_threads: operations at a time; 0 lets TensorFlow choose, and runs graphs that are
+            done in no time in the thread that asks (see `_Pace`).
         soft_placement: whether operations pinned to an absent device run on the CPU.
     """
 
@@ -45,6 +47,36 @@ class SessionOptions:
     intra_op_threads: int = 0
     inter_op_threads: int = 0
     soft_placement: bool = False
+
+
+class _Pace:
+    """How long a signature's runs take, and so in whose threads the next one runs.
+
+    TensorFlow hands operations to a pool, whose threads wait by spinning. Where a graph is done
+    within a millisecond or two, that takes more than half of the processors' time, and nothing is
+    gained by it (benchmarks/session_threads.py). The first run, of which nothing is known, and long
+    ones go to the pool: it runs operations side by side, and a deadline can break off a run there.
+    """
+
+    #: Runs that lately took less stay in their own thread.
+    SHORT_SECONDS = 0.002
+    #: Of the latest run in the average.
+    _WEIGHT = 0.2
+
+    __slots__ = ("_average",)
+
+    def __init__(self) -> None:
+        self._average = math.inf
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the next run is likely to be short."""
+        return self._average < self.SHORT_SECONDS
+
+    def took(self, seconds: float) -> None:
+        """Told of each run. Two threads at once may lose one of them: it is an average."""
+        old = self._average
+        self._average = seconds if old == math.inf else old + self._WEIGHT * (seconds - old)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +87,7 @@ class _Plan:
     dtypes: Mapping[str, Any]  # alias of an input -> numpy dtype
     fetches: Mapping[str, Any]
     strings: frozenset[str]  # outputs that hold bytes
+    pace: _Pace
     queue: BatchQueue | None
 
 
@@ -77,6 +110,8 @@ class LoadedModel:
         session: tf.compat.v1.Session,
         signatures: Mapping[str, meta_graph_pb2.SignatureDef],
         scheduler: BatchScheduler | None = None,
+        *,
+        in_own_thread: bool = True,
     ) -> None:
         self.name = name
         self.version = version
@@ -85,6 +120,7 @@ class LoadedModel:
         self.guard: Callable[[str, Mapping[str, np.ndarray]], None] | None = None
         self._session = session
         self._scheduler = scheduler
+        self._in_own_thread = in_own_thread
         self._plans: dict[str, _Plan] = {}
         self._defaults: dict[str, dict[str, np.ndarray]] = {}
         self._lock = threading.Lock()
@@ -130,7 +166,8 @@ class LoadedModel:
             values = plan.queue.run(ordered, timeout)
             results = dict(zip(plan.fetches, values, strict=True))
             return {alias: results[alias] for alias in wanted}
-        values = self._run(feeds, arrays, fetches, plan.strings.intersection(wanted), timeout)
+        strings = plan.strings.intersection(wanted)
+        values = self._run(feeds, arrays, fetches, strings, plan.pace, timeout)
         return dict(zip(wanted, values, strict=True))
 
     def defaults(self, signature: str) -> Mapping[str, np.ndarray]:
@@ -168,14 +205,20 @@ class LoadedModel:
         arrays: Sequence[np.ndarray],
         fetches: Sequence[Any],
         strings: object,
+        pace: _Pace,
         timeout: float | None,
     ) -> list[np.ndarray]:
         options = None
+        run_options = config_pb2.RunOptions()
         if timeout is not None:
             if timeout <= 0:
                 raise ServingError(Code.DEADLINE_EXCEEDED, "Deadline exceeded before the run.")
-            run_options = config_pb2.RunOptions(timeout_in_ms=math.ceil(min(timeout, 1e9) * 1000))
+            run_options.timeout_in_ms = math.ceil(min(timeout, 1e9) * 1000)
+        if self._in_own_thread and pace.is_short:
+            run_options.inter_op_thread_pool = -1
+        if run_options.ByteSize():
             options = pywrap_tf_session.TF_NewBufferFromString(run_options.SerializeToString())
+        started = time.perf_counter()
         try:
             values = pywrap_tf_session.TF_SessionRun_wrapper(
                 self._session._session,
@@ -193,6 +236,7 @@ class LoadedModel:
         except (TypeError, ValueError) as error:  # an array that is no tensor
             raise ServingError(Code.INVALID_ARGUMENT, str(error)) from error
         finally:
+            pace.took(time.perf_counter() - started)
             if options is not None:
                 pywrap_tf_session.TF_DeleteBuffer(options)
         if strings:  # a lone string comes as bytes, of which numpy would make a dtype of its own
@@ -224,15 +268,16 @@ class LoadedModel:
         strings = frozenset(
             alias for alias, info in definition.outputs.items() if info.dtype == tf.string
         )
+        pace = _Pace()
         queue = None
         if self._scheduler is not None and feeds:
             keys, values = list(feeds.values()), list(fetches.values())
 
             def run_batch(arrays: Sequence[np.ndarray], timeout: float | None) -> list[np.ndarray]:
-                return self._run(keys, arrays, values, strings, timeout)
+                return self._run(keys, arrays, values, strings, pace, timeout)
 
             queue = self._scheduler.queue(run_batch)
-        return _Plan(feeds, dtypes, fetches, strings, queue)
+        return _Plan(feeds, dtypes, fetches, strings, pace, queue)
 
     def _tensor(self, info: meta_graph_pb2.TensorInfo) -> Any:
         try:
@@ -280,7 +325,8 @@ def load(
         raise _load_error(error, path) from error
     signatures = {key: meta_graph.signature_def[key] for key in sorted(meta_graph.signature_def)}
     memory.keep()
-    return LoadedModel(name, version, path, session, signatures, scheduler)
+    own = not options.inter_op_threads
+    return LoadedModel(name, version, path, session, signatures, scheduler, in_own_thread=own)
 
 
 def from_op_error(error: tf.errors.OpError) -> ServingError:

@@ -176,3 +176,27 @@ def test_file_of_another_format_fails_the_load(model: Path) -> None:
     error = refused(lambda: warm_up(load(model)))
     assert error.code is Code.DATA_LOSS
     assert "Please verify your warmup data is in TFRecord format" in error.message
+
+
+def test_short_runs_leave_the_pool_and_long_ones_return_to_it() -> None:
+    pace = saved_model._Pace()
+    assert not pace.is_short  # nothing is known yet
+    pace.took(0.3)  # the first run also prepares the graph
+    for _ in range(40):
+        pace.took(0.0004)
+    assert pace.is_short
+    for _ in range(3):
+        pace.took(1.0)
+    assert not pace.is_short
+
+
+def test_answers_are_the_same_in_either_thread(tiny: Path) -> None:
+    folder = tiny / "half_plus_two" / "1"
+    (name,) = load(folder).signatures["serving_default"].inputs
+    for options in (saved_model.SessionOptions(), saved_model.SessionOptions(inter_op_threads=2)):
+        model = load(folder, options=options)
+        for _ in range(60):  # by the last ones the pace is known
+            answer = model.run("serving_default", {name: np.array([3.0], np.float32)})
+        assert [value.tolist() for value in answer.values()] == [[3.5]]
+        with pytest.raises(ServingError):  # an operation's own error comes through
+            model.run("serving_default", {name: np.array(["x"], object)})
