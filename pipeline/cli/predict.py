@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli import predict_rows, serving
+from pipeline.cli import serving
 from pipeline.cli.options import config_option, json_option
 from pipeline.config import Config
 from pipeline.errors import RunError
@@ -66,6 +66,9 @@ def predict(
         raise click.UsageError("name --version or --label, not both.")
     place = serving.address_of(address, protocol)
     with serving.for_people():
+        # Arrow and the SQL engine: `--help` answers without them.
+        from pipeline.cli import predict_rows
+
         read = table.read(path, _limit(limit, as_json), _dialect(config))
         rows = predict_rows.typed(read.renamed(config.data.rename), config)
         with clients.connect(
