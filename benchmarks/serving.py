@@ -218,15 +218,16 @@ def measure_floor(
         def ask(inputs: Columns = inputs) -> object:
             return model.run(SIGNATURE, inputs)
 
-        _in_threads(ask, 1, seconds / 4)
-        runs = {threads: _in_threads(ask, threads, seconds) for threads in CONNECTIONS}
+        in_threads(ask, 1, seconds / 4)
+        runs = {threads: in_threads(ask, threads, seconds) for threads in CONNECTIONS}
         rates = {threads: len(latencies) / seconds for threads, latencies in runs.items()}
         found.append(Figures(FLOOR, rows, Percentiles.of(runs[1]), rates, None))
     model.close()
     return found, answers
 
 
-def _in_threads(ask: Callable[[], object], threads: int, seconds: float) -> list[float]:
+def in_threads(ask: Callable[[], object], threads: int, seconds: float) -> list[float]:
+    """Latencies of so many closed loops at a time, in seconds."""
     end = time.monotonic() + seconds
     latencies: list[float] = []
 

@@ -12,7 +12,6 @@ import argparse
 import functools
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,22 +27,10 @@ SIGNATURE = "serving_default"
 
 def measure(ask: Callable[[], object], threads: int, seconds: float) -> str:
     """Runs it in so many threads; p50, p99, runs a second, and the processors' time for each."""
-    latencies: list[float] = []
-    end = time.perf_counter() + seconds
+    from benchmarks.serving import in_threads
 
-    def loop() -> None:
-        own = []
-        while (started := time.perf_counter()) < end:
-            ask()
-            own.append(time.perf_counter() - started)
-        latencies.extend(own)
-
-    workers = [threading.Thread(target=loop) for _ in range(threads)]
     spent = time.process_time()
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    latencies = in_threads(ask, threads, seconds)
     spent = time.process_time() - spent
     p50, p99 = np.percentile(latencies, (50, 99)) * 1000
     each = spent / len(latencies) * 1000

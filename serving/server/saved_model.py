@@ -53,8 +53,8 @@ class _Pace:
     """How long a signature's runs take, and so in whose threads the next one runs.
 
     TensorFlow hands operations to a pool, whose threads wait by spinning. Where a graph is done
-    within a millisecond or two, that takes more than half of the processors' time, and nothing is
-    gained by it (benchmarks/session_threads.py). The first run, of which nothing is known, and long
+    within a millisecond or two, and nobody else asks, that is about half of the processors' time,
+    for nothing (benchmarks/session_threads.py). The first run, of which nothing is known, and long
     ones go to the pool: it runs operations side by side, and a deadline can break off a run there.
     """
 
