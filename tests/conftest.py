@@ -16,6 +16,7 @@ _TOGETHER = ("conformance", "models", "pipeline/flow", "pipeline/vertex", "servi
 _TRAINED = "trained"
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """`make test` runs on two cores; what one test makes for the next is not to be made twice."""
     for item in items:

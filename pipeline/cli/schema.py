@@ -13,7 +13,8 @@ from pipeline.errors import DataError
 
 if TYPE_CHECKING:
     from pipeline.config import Config
-    from pipeline.schema_diff import Change, Seen
+    from pipeline.schema_diff import Change
+    from pipeline.schema_look import Seen
 
 #: Exit code of a comparison that found something: neither done (0) nor failed (1).
 DIFFERS = 5
@@ -106,7 +107,7 @@ def accept(
 
 def _compare(config_file: str, span: str | None, whole_window: bool) -> tuple[Config, Seen, Change]:
     from pipeline import config_file as reader
-    from pipeline import files, schema_diff, schema_file
+    from pipeline import files, schema_diff, schema_file, schema_look
     from pipeline.local import quiet
 
     config = reader.load(config_file)
@@ -115,7 +116,7 @@ def _compare(config_file: str, span: str | None, whole_window: bool) -> tuple[Co
             f"{config.data.schema_file}: there is no schema yet. `headrace run` infers one."
         )
     contract = schema_file.read(config.data.schema_file)
-    seen = schema_diff.look(config, span=span, whole_window=whole_window)
+    seen = schema_look.look(config, span=span, whole_window=whole_window)
     with quiet.silenced():
         return config, seen, schema_diff.propose(config, contract, seen)
 

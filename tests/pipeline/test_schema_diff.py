@@ -106,13 +106,13 @@ def test_no_rows_break_nothing() -> None:
 def contract(bench: Any, tmp_path: Path) -> Path:
     """Two good months and the schema made from the first."""
     pytest.importorskip("tensorflow_data_validation")
-    from pipeline import schema_diff, schema_file, schema_infer
+    from pipeline import schema_file, schema_infer, schema_look
     from pipeline.ingest.plan import IngestPlan
 
     for month in ("2019-11", "2019-12"):
         bench.write_csv(f"data/{month}.csv", bench.rows(60))
     config = bench.config()
-    seen = schema_diff.look(config, span=None, whole_window=False)
+    seen = schema_look.look(config, span=None, whole_window=False)
     kinds = {**IngestPlan.of(config).columns(), "label": "int"}
     inferred = schema_infer.infer(schema_infer.statistics(seen.rows, kinds))
     text = schema_text.write(schema_file.curate(inferred, config))
@@ -121,10 +121,10 @@ def contract(bench: Any, tmp_path: Path) -> Path:
 
 
 def changed(bench: Any) -> tuple[Any, dict[tuple[str, str], str]]:
-    from pipeline import schema_diff, schema_file
+    from pipeline import schema_diff, schema_file, schema_look
 
     config = bench.config()
-    seen = schema_diff.look(config, span=None, whole_window=False)
+    seen = schema_look.look(config, span=None, whole_window=False)
     change = schema_diff.propose(config, schema_file.read(config.data.schema_file), seen)
     return change, {(d.feature, d.kind): d.message for d in change.differences}
 
