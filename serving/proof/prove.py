@@ -107,7 +107,8 @@ def _wrong_signatures(signatures: Signatures, probe: Probe) -> list[str]:
         if name in _INPUTS:
             wanted["input", _INPUTS[name]] = _STRING
         else:
-            wanted |= {("input", column): dtype for column, dtype in _column_types(probe).items()}
+            columns = sorted(_column_types(probe).items())
+            wanted |= {("input", column): dtype for column, dtype in columns}
         for (side, tensor), dtype in wanted.items():
             found = (signature.inputs if side == "input" else signature.outputs).get(tensor)
             if found is None:
