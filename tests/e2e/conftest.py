@@ -67,6 +67,10 @@ slices = ["payment_type"]
 [serving]
 path = "serving"
 model_name = "trips"
+
+[proof] # wide: other tests run beside these
+latency_p99_ms = 1000
+load_seconds_max = 300
 """
 
 

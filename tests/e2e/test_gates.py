@@ -71,7 +71,9 @@ def test_a_warning_lets_the_run_pass_and_is_shown(changeable) -> None:
 
 
 def test_a_model_that_answers_too_slowly_is_not_pushed(changeable) -> None:
-    changeable.configure(lambda text: text + "\n[proof]\nlatency_p99_ms = 0.001\n")
+    changeable.configure(
+        lambda text: text.replace("latency_p99_ms = 1000", "latency_p99_ms = 0.001")
+    )
     refused = changeable.run()
     assert refused.code == 4, refused.out + refused.err
     result = refused.result
