@@ -116,8 +116,9 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
     """`tensorflow.serving.ModelService`."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, metrics: Metrics) -> None:
         self._catalog = catalog
+        self._metrics = metrics
 
     def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         return _answer(context, lambda: inference.get_status(self._catalog, request))
@@ -132,9 +133,13 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore
                     "ServerModelConfig type not supported by HandleReloadConfigRequest. "
                     "Only ModelConfigList is currently supported",
                 )
+            before = [(name, self._metrics.total(name)) for name in request.metric_names]
             self._catalog.reload(request.config, context.time_remaining())
             response = model_management_pb2.ReloadConfigResponse()
             response.status.error_code = int(Code.OK)
+            for name, value in before:
+                risen = self._metrics.total(name) - value
+                response.metric.add(name=name, int64_value_increase=risen)
             return response
 
         return _answer(context, reload)
@@ -170,7 +175,7 @@ class GrpcServer:
             PredictionService(catalog, metrics, request_log), self._server
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-            ModelService(catalog), self._server
+            ModelService(catalog, metrics), self._server
         )
         names = [*_SERVICES, reflection.SERVICE_NAME]
         self._health: health.HealthServicer | None = None

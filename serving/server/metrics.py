@@ -132,6 +132,20 @@ class Metrics:
         for one in broken:
             self._count(_BROKEN, (*labels, one.feature, one.rule), one.count)
 
+    def total(self, name: str) -> int:
+        """Value of a counter, its series together.
+
+        Args:
+            name: as it is told, or as the stock server's code calls it, with slashes for colons.
+
+        Returns:
+            The sum; 0 where nothing was counted, or there is no such counter.
+        """
+        wanted = name.replace("/", ":")
+        with self._lock:
+            found = (series for family, series in self._counters.items() if family.name == wanted)
+            return int(sum(sum(series.values()) for series in found))
+
     def text(
         self,
         versions: Iterable[tuple[str, VersionStatus]] = (),

@@ -189,8 +189,11 @@ def dynamic(
     folder = tmp_path_factory.mktemp("conformance-dynamic")
     empty = folder / "models.config"
     empty.write_text("model_config_list {}\n")
+    monitoring = folder / "monitoring.config"
+    monitoring.write_text("prometheus_config { enable: true }\n")
     server = launcher.start(
         f"--model_config_file={empty}",
+        f"--monitoring_config_file={monitoring}",
         "--file_system_poll_wait_seconds=1",
         "--max_num_load_retries=0",
         "--num_load_threads=2",

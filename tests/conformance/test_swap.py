@@ -278,11 +278,17 @@ def test_warm_up(
     dynamic: Server, add: Add, models: Path, tmp_path: Path, logs: Any, state: int, code: int,
     phrase: str,
 ) -> None:  # fmt: skip
-    source = models / "half_plus_two" / "00000123"
-    push(source, tmp_path, 1)
+    push(models / "half_plus_two" / "00000123", tmp_path, 1)
     add(model_config(tmp_path.name, tmp_path))
-    staging = tmp_path / "staging"
-    shutil.copytree(source, staging)
+    push_with_warm_up(models, tmp_path, logs)
+    status = dynamic.wait(tmp_path.name, 2, state)
+    assert status.status.error_code == code and phrase in status.status.error_message
+    assert answer(dynamic, tmp_path.name) == (3.0, 2 if state == AVAILABLE else 1)
+
+
+def push_with_warm_up(models: Path, base: Path, logs: Any) -> None:
+    staging = base / "staging"
+    shutil.copytree(models / "half_plus_two" / "00000123", staging)
     folder = staging / "assets.extra"
     folder.mkdir(exist_ok=True)
     path = folder / "tf_serving_warmup_requests"
@@ -292,10 +298,19 @@ def test_warm_up(
         with tf.io.TFRecordWriter(str(path)) as writer:
             for log in logs:
                 writer.write(log if isinstance(log, bytes) else log.SerializeToString())
-    staging.rename(tmp_path / "2")
-    status = dynamic.wait(tmp_path.name, 2, state)
-    assert status.status.error_code == code and phrase in status.status.error_message
-    assert answer(dynamic, tmp_path.name) == (3.0, 2 if state == AVAILABLE else 1)
+    staging.rename(base / "2")
+
+
+@pytest.mark.parametrize("records", [case("J01-counted", P1, 3)])
+def test_warm_up_is_counted(
+    dynamic: Server, add: Add, models: Path, tmp_path: Path, records: int
+) -> None:
+    push_with_warm_up(models, tmp_path, [predict_log()] * records)
+    add(model_config(tmp_path.name, tmp_path))
+    dynamic.wait(tmp_path.name, 2)
+    labels = f'model_path="{tmp_path}/2",status="OK"'
+    read = metric(dynamic, f":tensorflow:serving:model_warmup_records_read{{{labels}}}")
+    assert read == records
 
 
 def metric(server: Server, line: str) -> float:

@@ -259,9 +259,14 @@ def test_reload_by_rpc(server: Running, tiny: Path) -> None:
             name=name, base_path=str(tiny / name), model_platform="tensorflow"
         )
     message.config.model_config_list.config[0].version_labels["stable"] = 1
+    loads, counted = ":headrace:serving:version_load_count", "/tensorflow/serving/request_count"
+    message.metric_names.extend([loads, counted, "no_such_counter"])
     response = server.models.HandleReloadConfigRequest(message, timeout=60)
     assert response.status.error_code == 0
     assert server.states("multi") == {1: AVAILABLE}
+    risen = [(metric.name, metric.int64_value_increase) for metric in response.metric]
+    assert risen[0][0] == loads and risen[0][1] > 0
+    assert risen[1:] == [(counted, 0), ("no_such_counter", 0)]
     labelled = request("half_plus_two", x=[2.0])
     labelled.model_spec.version_label = "stable"
     answer = server.prediction.Predict(labelled, timeout=20)
