@@ -25,6 +25,8 @@ from serving.server.batch_arrays import (
 from serving.server.errors import Code, ServingError
 
 RunBatch = Callable[[Sequence[np.ndarray], float | None], list[np.ndarray]]
+#: Makes the queue of a signature.
+MakeQueue = Callable[[RunBatch], "BatchQueue"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,9 +117,14 @@ class BatchScheduler:
         for number in range(parameters.num_batch_threads):
             threading.Thread(target=self._work, name=f"batch-{number}", daemon=True).start()
 
-    def queue(self, run: RunBatch) -> BatchQueue:
-        """A new queue, whose batches `run` runs (inputs, seconds left -> outputs)."""
-        made = BatchQueue(self, run)
+    def queue(self, run: RunBatch, parameters: BatchingParameters | None = None) -> BatchQueue:
+        """A new queue, whose batches `run` runs (inputs, seconds left -> outputs).
+
+        Args:
+            run: runs a batch.
+            parameters: of this queue, but for the threads; None: the scheduler's.
+        """
+        made = BatchQueue(self, run, parameters or self.parameters)
         with self.changed:
             self._queues.append(made)
         return made
@@ -164,10 +171,12 @@ class BatchScheduler:
 class BatchQueue:
     """Requests to one signature of one version. Made by `BatchScheduler.queue`."""
 
-    def __init__(self, scheduler: BatchScheduler, run: RunBatch) -> None:
+    def __init__(
+        self, scheduler: BatchScheduler, run: RunBatch, parameters: BatchingParameters
+    ) -> None:
         self._scheduler = scheduler
-        self._parameters = scheduler.parameters
-        self._timeout = scheduler.parameters.batch_timeout_micros / 1e6
+        self._parameters = parameters
+        self._timeout = parameters.batch_timeout_micros / 1e6
         self._run = run
         self._batches: deque[_Batch] = deque()
 

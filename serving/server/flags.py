@@ -57,6 +57,9 @@ class Options:
     num_unload_threads: int = _flag(0, "Unloads at a time; 0: 1.")
     enable_batching: bool = _flag(False, "Run requests that arrive together as one batch.")
     batching_parameters_file: str = _flag("", "File with the batching parameters.")
+    enable_per_model_batching_parameters: bool = _flag(
+        False, "Batch by batching_params.pbtxt in a version's folder; without one, not at all."
+    )
     monitoring_config_file: str = _flag("", "File that turns Prometheus metrics on.")
     rest_api_timeout_in_ms: int = _flag(30_000, "Limit of a REST call; 0: none.")
     rest_api_num_threads: int = _flag(4 * _CPUS, "REST calls that run at a time.")
@@ -117,7 +120,6 @@ class FlagError(Exception):
 _TPU = "there is no TPU support"
 _UNSUPPORTED = {
     "allow_list_regex_for_device_memory": "device memory is not managed",
-    "enable_per_model_batching_parameters": "batching parameters are the same for all models",
     "enable_profiler": "there is no profiler service",
     "enable_serialization_as_tensor_content": "responses always carry typed value fields",
     "enable_signature_method_name_check": "methods of signatures are not checked",

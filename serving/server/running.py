@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import threading
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from serving.server import configs, contract, memory, ports, rest_api
-from serving.server.batching import BatchingParameters, BatchScheduler
+from serving.server.batching import BatchingParameters, BatchScheduler, MakeQueue
 from serving.server.catalog import Catalog
 from serving.server.config_checks import watch_file
 from serving.server.discovery import fingerprint
@@ -26,6 +27,8 @@ from serving.server.warmup import warm_up
 _LOG = logging.getLogger(__name__)
 
 _LOAD_THREADS = 4
+#: In a version's folder: its own batching parameters.
+_BATCHING_FILE = "batching_params.pbtxt"
 
 
 class Server:
@@ -158,7 +161,7 @@ class Server:
             inter_op_threads=options.tensorflow_inter_op_parallelism
             or options.tensorflow_session_parallelism,
         )
-        model = load(name, version, path, session, self._scheduler)
+        model = load(name, version, path, session, self._batching(path))
         if options.enable_model_warmup:
             iterations = options.num_request_iterations_for_warmup or 1
             try:
@@ -169,6 +172,19 @@ class Server:
         # After the warm-up, whose rows are nobody's requests.
         model.guard = self._guard(model)
         return model
+
+    def _batching(self, path: str) -> MakeQueue | None:
+        """Of one version: as all, or by the file in its folder; without that, not at all."""
+        scheduler = self._scheduler
+        if scheduler is None:
+            return None
+        if not self._options.enable_per_model_batching_parameters:
+            return scheduler.queue
+        file = os.path.join(path, _BATCHING_FILE)
+        if not os.path.exists(file):
+            return None
+        own = configs.read_batching(file, scheduler.parameters.num_batch_threads)
+        return functools.partial(scheduler.queue, parameters=own)
 
     def _guard(self, model: LoadedModel) -> contract.Guard | None:
         def told(rows: int, broken: Sequence[contract.Broken]) -> None:

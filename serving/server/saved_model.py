@@ -26,7 +26,7 @@ from tensorflow.python.saved_model import loader_impl
 
 from serving.layout import SAVED_MODEL_FILES
 from serving.server import memory
-from serving.server.batching import BatchQueue, BatchScheduler
+from serving.server.batching import BatchQueue, MakeQueue
 from serving.server.errors import Code, ServingError
 from serving.server.tensors import decode
 
@@ -109,7 +109,7 @@ class LoadedModel:
         path: str,
         session: tf.compat.v1.Session,
         signatures: Mapping[str, meta_graph_pb2.SignatureDef],
-        scheduler: BatchScheduler | None = None,
+        make_queue: MakeQueue | None = None,
         *,
         in_own_thread: bool = True,
     ) -> None:
@@ -119,7 +119,7 @@ class LoadedModel:
         self.signatures = signatures
         self.guard: Callable[[str, Mapping[str, np.ndarray]], None] | None = None
         self._session = session
-        self._scheduler = scheduler
+        self._make_queue = make_queue
         self._in_own_thread = in_own_thread
         self._plans: dict[str, _Plan] = {}
         self._defaults: dict[str, dict[str, np.ndarray]] = {}
@@ -270,13 +270,13 @@ class LoadedModel:
         )
         pace = _Pace()
         queue = None
-        if self._scheduler is not None and feeds:
+        if self._make_queue is not None and feeds:
             keys, values = list(feeds.values()), list(fetches.values())
 
             def run_batch(arrays: Sequence[np.ndarray], timeout: float | None) -> list[np.ndarray]:
                 return self._run(keys, arrays, values, strings, pace, timeout)
 
-            queue = self._scheduler.queue(run_batch)
+            queue = self._make_queue(run_batch)
         return _Plan(feeds, dtypes, fetches, strings, pace, queue)
 
     def _tensor(self, info: meta_graph_pb2.TensorInfo) -> Any:
@@ -295,9 +295,17 @@ def load(
     version: int,
     path: str,
     options: SessionOptions | None = None,
-    scheduler: BatchScheduler | None = None,
+    make_queue: MakeQueue | None = None,
 ) -> LoadedModel:
     """Loads a version from its folder.
+
+    Args:
+        name: of the model.
+        version: its number.
+        path: the folder.
+        options: of the session.
+        make_queue: makes the queue in which a signature's requests are batched; None: they run one
+            by one.
 
     Raises:
         ServingError: it is not there, not complete, or not a model for this machine.
@@ -326,7 +334,7 @@ def load(
     signatures = {key: meta_graph.signature_def[key] for key in sorted(meta_graph.signature_def)}
     memory.keep()
     own = not options.inter_op_threads
-    return LoadedModel(name, version, path, session, signatures, scheduler, in_own_thread=own)
+    return LoadedModel(name, version, path, session, signatures, make_queue, in_own_thread=own)
 
 
 def from_op_error(error: tf.errors.OpError) -> ServingError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -58,9 +58,10 @@ def serve() -> Iterator[Callable[..., Catalog]]:
 
     made: list[Catalog] = []
 
-    def make(models: Mapping[str, Path], scheduler: object = None, **options: object) -> Catalog:
+    def make(models: Mapping[str, Path], scheduler: Any = None, **options: object) -> Catalog:
         def load(name: str, version: int, path: str) -> saved_model.LoadedModel:
-            return saved_model.load(name, version, path, scheduler=scheduler)
+            make_queue = scheduler.queue if scheduler else None
+            return saved_model.load(name, version, path, make_queue=make_queue)
 
         config = model_server_config_pb2.ModelServerConfig()
         for name, path in models.items():

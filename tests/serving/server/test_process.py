@@ -274,6 +274,36 @@ def test_reload_by_rpc(server: Running, tiny: Path) -> None:
     server.until("types", {1: END})
 
 
+def test_models_are_batched_by_the_file_in_their_folder(
+    start: Start, tiny: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "models.config"
+    listed = []
+    for name, text in (("two", "max_batch_size { value: 2 }"), ("none", ""), ("broken", "max")):
+        shutil.copytree(tiny / "half_plus_two", tmp_path / name)
+        if text:
+            (tmp_path / name / "1" / "batching_params.pbtxt").write_text(text)
+        listed.append(
+            f'config {{ name: "{name}" base_path: "{tmp_path / name}" '
+            'model_platform: "tensorflow" }'
+        )
+    config.write_text(f"model_config_list {{ {' '.join(listed)} }}")
+    server = start(
+        f"--model_config_file={config}",
+        "--enable_batching",
+        "--enable_per_model_batching_parameters",
+        "--max_num_load_retries=0",
+    )
+    server.until("two", {1: AVAILABLE})
+    server.until("none", {1: AVAILABLE})
+    server.until("broken", {1: END})
+    assert server.predict("two", x=[1.0, 2.0]).outputs["y"].float_val == [2.5, 3.0]
+    with pytest.raises(grpc.RpcError, match="larger than maximum input batch size 2"):
+        server.predict("two", x=[1.0, 2.0, 3.0])
+    # As many as the scheduler's own limit would refuse.
+    assert len(server.predict("none", x=[1.0] * 1001).outputs["y"].float_val) == 1001
+
+
 def test_port_in_use_is_named(server: Running, tiny: Path) -> None:
     done = subprocess.run(
         [
