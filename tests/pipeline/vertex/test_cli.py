@@ -15,8 +15,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline import config_file
-from pipeline.cli import vertex as cli
 from pipeline.cli.main import headrace
+from pipeline.cli.vertex import jobs as commands
 from pipeline.config import Config
 from pipeline.vertex import jobs
 from pipeline.vertex.twin.rehearse import Twin, twin
@@ -79,7 +79,7 @@ def call(file: Path) -> Call:
 @pytest.fixture
 def failing(running: Twin, job: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Twin:
     """Every task of the compiled job fails at once: what is looked at here is the way to it."""
-    monkeypatch.setattr(cli, "_compiled", lambda config: job)
+    monkeypatch.setattr(commands, "compiled", lambda config: job)
     for name in job["pipelineSpec"]["root"]["dag"]["tasks"]:
         running.faults.tasks[name] = "fail"
     return running
@@ -239,7 +239,7 @@ def test_without_credentials(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cli, "_compiled", lambda config: job)
+    monkeypatch.setattr(commands, "compiled", lambda config: job)
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
     monkeypatch.setenv("NO_GCE_CHECK", "true")
