@@ -28,7 +28,7 @@ help: ## this list
 run: env ## raw spans to a pushed model; ARGS="--span 2019-12"
 	@$(BIN)/headrace run $(ARGS)
 
-test: lint ## every check and test, the quick ones first; ARGS=-n0 one after the other
+test: lint ## every check and test, a process a core; ARGS=-n0 one after the other
 	@$(BIN)/pytest $(SIDE_BY_SIDE) $(UNIT) $(E2E) $(ARGS)
 
 unit: env ## the quick tests only

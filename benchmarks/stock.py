@@ -111,13 +111,7 @@ def write_data(config: Config, span: str, rows: int, seed: int, folder: Path) ->
         Rows by split.
     """
     plan = IngestPlan.of(config)
-    window = spans.choose_window(
-        spans.discover(config.data.path, spans.SpanPattern.parse(config.data.pattern)),
-        newest=span,
-        train_spans=config.window.train_spans,
-        eval_spans=config.window.eval_spans,
-        gap="error",
-    )
+    window = spans.window_of(config, span, gap="error")
     share, rest = divmod(rows, len(window.spans))
     counts = dict.fromkeys(("train", "eval"), 0)
     for name in (HEADRACE, *(f"{STOCK}/{split}" for split in counts)):

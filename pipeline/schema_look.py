@@ -62,14 +62,7 @@ def look(config: Config, *, span: str | None, whole_window: bool) -> Seen:
     Raises:
         HeadraceError: there is no such span, or a file cannot be read.
     """
-    found = spans.discover(config.data.path, spans.SpanPattern.parse(config.data.pattern))
-    window = spans.choose_window(
-        found,
-        newest=span,
-        train_spans=config.window.train_spans,
-        eval_spans=config.window.eval_spans,
-        gap="skip",
-    )
+    window = spans.window_of(config, span, gap="skip")
     wanted = {item.span.label for item in (window.spans if whole_window else window.evaluate)}
     work = [shard for shard in shards(window) if shard.span in wanted]
     seen = Seen(

@@ -10,9 +10,13 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pipeline import files
 from pipeline.errors import DataError
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
 
 _PLACEHOLDER = re.compile(r"\{span(?::([^{}]*))?\}")
 _DIGITS = {"%Y": 4, "%m": 2, "%d": 2, "%H": 2}
@@ -275,6 +279,26 @@ def choose_window(
                 )
     chosen = chosen[-(train_spans + eval_spans) :]
     return Window(tuple(chosen[:-eval_spans]), tuple(chosen[-eval_spans:]))
+
+
+def window_of(config: Config, newest: str | None, *, gap: str | None = None) -> Window:
+    """The window of a configuration's data.
+
+    Args:
+        config: where the data is, and how many spans it takes.
+        newest: label of the newest span, None for the newest there is.
+        gap: what a missing span is, `error` or `skip`; None: as `window.gap` says.
+
+    Raises:
+        DataError: see `discover` and `choose_window`.
+    """
+    return choose_window(
+        discover(config.data.path, SpanPattern.parse(config.data.pattern)),
+        newest=newest,
+        train_spans=config.window.train_spans,
+        eval_spans=config.window.eval_spans,
+        gap=gap or config.window.gap,
+    )
 
 
 def fingerprint(window: Window, base: str) -> str:

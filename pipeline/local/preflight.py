@@ -94,14 +94,7 @@ def check_data(config: Config, span: str | None) -> tuple[spans.Window, str]:
         HeadraceError: something is wrong with spans, files, columns or expressions; of many
             files' faults the first few are told together.
     """
-    found = spans.discover(config.data.path, spans.SpanPattern.parse(config.data.pattern))
-    window = spans.choose_window(
-        found,
-        newest=span,
-        train_spans=config.window.train_spans,
-        eval_spans=config.window.eval_spans,
-        gap=config.window.gap,
-    )
+    window = spans.window_of(config, span)
     plan = IngestPlan.of(config)
     local = [shard for shard in shards(window) if files.is_local(shard.path)]
     with ThreadPoolExecutor(max_workers=4) as pool:

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+import tensorflow as tf
+
 from serving.server import configs, contract, memory, ports, rest_api
 from serving.server.batching import BatchingParameters, BatchScheduler, MakeQueue
 from serving.server.catalog import Catalog
@@ -181,7 +183,7 @@ class Server:
         if not self._options.enable_per_model_batching_parameters:
             return scheduler.queue
         file = os.path.join(path, _BATCHING_FILE)
-        if not os.path.exists(file):
+        if not tf.io.gfile.exists(file):
             return None
         own = configs.read_batching(file, scheduler.parameters.num_batch_threads)
         return functools.partial(scheduler.queue, parameters=own)
