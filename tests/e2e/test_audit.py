@@ -14,11 +14,12 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 ROOT = Path(__file__).resolve().parents[2]
 BASELINE = ROOT / "pipeline" / "audit" / "MATRIX.json"
 
-#: One for each gate that stands before training, and for the one right before the push.
-#: `make audit` makes them all.
+#: One for each gate that stands before training, and for the one right before the push; and rows
+#: delivered twice, which no other end-to-end test sends. `make audit` makes them all.
 FAULTS = (
     "truncated-shard",
     "span-cut-short",
+    "events-duplicated",
     "wrong-year",
     "null-burst",
     "one-weight-changed",
