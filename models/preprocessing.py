@@ -5,8 +5,8 @@ operations and training tables have few columns:
 
 * `numeric`, float32 [batch, numbers]: where each value lies between the training window's
   quantiles, in [0, `edges.BINS`]; NaN where it is missing.
-* `categorical`, int64 [batch, categoricals]: 0 where missing, then the vocabulary by falling
-  frequency, then the out-of-vocabulary buckets.
+* `categorical`, int64 [batch, categoricals]: 0 where missing, then the out-of-vocabulary buckets,
+  then the vocabulary by falling frequency.
 * `<name>_tokens`, int64 [batch, max_tokens], of each text feature: ids as above, 0 after the end.
 * the label, int64 [batch], under its own name, if it is among the inputs.
 
@@ -15,7 +15,7 @@ A tensor that would have no columns is left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -71,7 +71,10 @@ def preprocessing_fn(
         The tensors described at the head of this module.
     """
     features = features_from_json(custom_config["features"])
-    raw = {name: _dense(inputs[name], kind) for name, kind in raw_columns(features).items()}
+    label = custom_config["label"]
+    kinds = raw_columns(features)
+    shape = _one_a_row([inputs[name] for name in (*kinds, label) if name in inputs])
+    raw = {name: _dense(inputs[name], kind, shape) for name, kind in kinds.items()}
     known = {name: _present(inputs[name]) for name in raw}
     outputs: dict[str, tf.Tensor] = {}
     if numbers := _numbers(features, raw):
@@ -82,9 +85,8 @@ def preprocessing_fn(
     for name, feature in features.items():
         if isinstance(feature, Text):
             outputs[tokens_name(name)] = _tokens(raw[name], name, feature)
-    label = custom_config["label"]
     if label in inputs:
-        outputs[label] = _dense(inputs[label], "int")
+        outputs[label] = _dense(inputs[label], "int", shape)
     return outputs
 
 
@@ -136,14 +138,26 @@ def _is_category(part: str) -> bool:
     return part in timestamps.CATEGORICAL_PARTS
 
 
-def _dense(column: tf.Tensor | tf.SparseTensor, kind: RawType) -> tf.Tensor:
+def _one_a_row(columns: Sequence[tf.Tensor | tf.SparseTensor]) -> tf.Tensor | None:
+    """The shape [batch, 1] of a batch's columns; None if none is sparse.
+
+    TFT traces `preprocessing_fn` some ten times a run, and each request runs it: each operation
+    less counts. The width is set because it is 0 where a whole batch lacks the column.
+    """
+    for column in columns:
+        if isinstance(column, tf.SparseTensor):
+            return tf.maximum(column.dense_shape, [0, 1])
+    return None
+
+
+def _dense(
+    column: tf.Tensor | tf.SparseTensor, kind: RawType, shape: tf.Tensor | None
+) -> tf.Tensor:
     """One value a row, [batch], with the missing value of its kind where there is none."""
     if isinstance(column, tf.SparseTensor):
-        # TFT traces this function some ten times a run, so that each operation less counts.
-        # The width is set because it is 0 where a whole batch lacks the column.
         column = tf.raw_ops.SparseToDense(
             sparse_indices=column.indices,
-            output_shape=tf.maximum(column.dense_shape, [0, 1]),
+            output_shape=shape,
             sparse_values=column.values,
             default_value=tf.constant(MISSING[kind], DTYPES[kind]),
         )
@@ -196,22 +210,44 @@ def _categories(
     features: Features, raw: Mapping[str, tf.Tensor], known: Mapping[str, tf.Tensor]
 ) -> dict[str, tf.Tensor]:
     """Every id, int64 [batch], 0 where missing; in the order of `category_counts`."""
+    looked_up: dict[str, tf.Tensor] = {}
+    for alike in _alike(features):
+        looked_up |= _looked_up(alike, raw, known)
     categories: dict[str, tf.Tensor] = {}
     for name, feature in features.items():
         match feature:
             case Categorical() | HighCardinality():
-                values, missing = raw[name], _is_missing(raw[name])
-                if feature.type == "int":
-                    values = tf.strings.as_string(values)  # as the vocabulary's file has them
-                ids = _ids(values, known[name], name, feature)
-                categories[name] = tf.where(missing, tf.zeros_like(ids), ids)
+                categories[name] = looked_up[name]
             case Timestamp():
+                missing = _is_missing(raw[name])
                 for part in feature.parts:
                     if _is_category(part):
                         ids = 1 + timestamps.part(raw[name], part)
-                        missing = _is_missing(raw[name])
                         categories[f"{name}_{part}"] = tf.where(missing, tf.zeros_like(ids), ids)
     return categories
+
+
+def _alike(features: Features) -> list[dict[str, Categorical | HighCardinality]]:
+    """Categorical columns that one operation can do for: of one type, with as many buckets."""
+    groups: dict[tuple[RawType, int], dict[str, Categorical | HighCardinality]] = {}
+    for name, feature in features.items():
+        if isinstance(feature, Categorical | HighCardinality):
+            groups.setdefault((feature.type, feature.oov_buckets), {})[name] = feature
+    return list(groups.values())
+
+
+def _looked_up(
+    features: Mapping[str, Vocabulary],
+    raw: Mapping[str, tf.Tensor],
+    known: Mapping[str, tf.Tensor],
+) -> dict[str, tf.Tensor]:
+    """Ids of columns that are alike, int64 [batch] each, 0 where missing."""
+    values = tf.stack([raw[name] for name in features])
+    # As the vocabularies' files have them.
+    texts = values if values.dtype == tf.string else tf.strings.as_string(values)
+    ids = _ids(texts, known, features)
+    ids = tf.where(_is_missing(values), tf.zeros_like(ids), ids)
+    return dict(zip(features, tf.unstack(ids), strict=True))
 
 
 def _tokens(texts: tf.Tensor, name: str, feature: Text) -> tf.Tensor:
@@ -219,20 +255,35 @@ def _tokens(texts: tf.Tensor, name: str, feature: Text) -> tf.Tensor:
     lower = tf.strings.lower(texts, encoding="utf-8")
     words = tf.strings.split(tf.strings.regex_replace(lower, r"[^\p{L}\p{N}]+", " "))
     words = words[:, : feature.max_tokens]
-    ids = _ids(words.flat_values, words.flat_values, name, feature)
+    values = words.flat_values
+    ids = _ids(values[tf.newaxis], {name: values}, {name: feature})[0]
     tokens = words.with_flat_values(ids).to_tensor(shape=[None, feature.max_tokens])
     return tf.ensure_shape(tokens, [None, feature.max_tokens])
 
 
-def _ids(values: tf.Tensor, known: tf.Tensor, name: str, feature: Vocabulary) -> tf.Tensor:
-    """Ids from 1 of `values`; the vocabulary is learnt from `known`."""
-    vocabulary = tft.vocabulary(
-        known,
-        top_k=feature.max_vocabulary,
-        frequency_threshold=feature.min_count if feature.min_count > 1 else None,
-        vocab_filename=name,
-    )
-    return 1 + tft.apply_vocabulary(values, vocabulary, num_oov_buckets=feature.oov_buckets)
+def _ids(
+    texts: tf.Tensor, known: Mapping[str, tf.Tensor], features: Mapping[str, Vocabulary]
+) -> tf.Tensor:
+    """Ids from 1, int64 of the shape of `texts`.
+
+    Args:
+        texts: string [columns, values].
+        known: of each column, the values that its vocabulary is learnt from.
+        features: of each column, all with as many buckets.
+    """
+    places = []
+    for column, (name, feature) in zip(tf.unstack(texts), features.items(), strict=True):
+        vocabulary = tft.vocabulary(
+            known[name],
+            top_k=feature.max_vocabulary,
+            frequency_threshold=feature.min_count if feature.min_count > 1 else None,
+            vocab_filename=name,
+        )
+        places.append(tft.apply_vocabulary(column, vocabulary, default_value=-1))
+    place = tf.stack(places)
+    buckets = next(iter(features.values())).oov_buckets
+    bucket = tf.strings.to_hash_bucket_fast(texts, buckets)
+    return 1 + tf.where(place < 0, bucket, place + buckets)
 
 
 def _is_missing(column: tf.Tensor) -> tf.Tensor:

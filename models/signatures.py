@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -72,7 +72,7 @@ def export(
 
     def raw(given: Tensors) -> Tensors:
         # A column left out arrives as its default, which has one value whatever the batch.
-        rows = tf.reduce_max(tf.stack([tf.size(column) for column in given.values()]))
+        rows = tf.reduce_max(_lengths(list(given.values())))
         whole = {name: tf.broadcast_to(column, [rows]) for name, column in given.items()}
         return _prediction(scored(whole)[0])
 
@@ -141,6 +141,15 @@ def _scored(
 
     traced = tf.function(scored, input_signature=[dict(columns)], autograph=False)
     return lambda raw: traced(dict(raw))
+
+
+def _lengths(columns: Sequence[tf.Tensor]) -> tf.Tensor:
+    """How many values each column has, int32 [columns]; one operation for all of a type."""
+    by_type: dict[tf.DType, list[tf.Tensor]] = {}
+    for column in columns:
+        by_type.setdefault(column.dtype, []).append(column)
+    shapes = [shape for alike in by_type.values() for shape in tf.shape_n(alike)]
+    return tf.concat(shapes, axis=0)
 
 
 def _prediction(probability: tf.Tensor) -> Tensors:
