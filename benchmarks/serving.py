@@ -6,7 +6,8 @@ All answer the signature `serving_default` of the same model on the same rows (t
 requests; missing numbers are sent as 0). One row at a time, and 64.
 
 * floor: `serving.server.saved_model.LoadedModel.run` on arrays, in this process; what is left of a
-  request when there is no protocol. Threads instead of connections.
+  request when there is no protocol. Threads instead of connections. "At half" it is asked at the
+  moments at which gRPC was: what a machine takes to wake up, and cold caches cost, is in it too.
 * gRPC, REST: `python -m serving` with its default flags, in a process of its own.
 * FastAPI: `benchmarks/serving_plain.py`, `tf.saved_model.load` behind a pydantic row model, one
   uvicorn process.
@@ -44,7 +45,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
@@ -101,7 +102,7 @@ class Figures:
         rows: of a request.
         alone: over one connection.
         rates: connections -> requests a second.
-        at_half: at half of the best rate; None for the floor.
+        at_half: at half of the best rate; of the floor, at half of gRPC's; None: not measured yet.
     """
 
     side: str
@@ -203,27 +204,49 @@ def from_grpc(answer: bytes) -> float:
 # --- sides -------------------------------------------------------------------------------
 
 
-def measure_floor(
-    folder: Path, columns: Columns, seconds: float
-) -> tuple[list[Figures], dict[int, float]]:
-    """Figures of the session alone, and its first probability by number of rows."""
-    from serving.server import saved_model
+class Floor:
+    """The bare session, in this process."""
 
-    model = saved_model.load(_MODEL, 1, str(folder))
-    found, answers = [], {}
-    for rows in SIZES:
-        inputs = {name: values[:rows] for name, values in columns.items()}
-        answers[rows] = float(model.run(SIGNATURE, inputs)["probability"][0])
+    def __init__(self, folder: Path, columns: Columns) -> None:
+        from serving.server import saved_model
 
-        def ask(inputs: Columns = inputs) -> object:
-            return model.run(SIGNATURE, inputs)
+        self._model = saved_model.load(_MODEL, 1, str(folder))
+        self._inputs = {
+            rows: {name: values[:rows] for name, values in columns.items()} for rows in SIZES
+        }
 
+    def probability(self, rows: int) -> float:
+        """The first row's."""
+        return float(self._model.run(SIGNATURE, self._inputs[rows])["probability"][0])
+
+    def figures(self, rows: int, seconds: float) -> Figures:
+        """All but those at half."""
+        ask = self._ask(rows)
         in_threads(ask, 1, seconds / 4)
         runs = {threads: in_threads(ask, threads, seconds) for threads in CONNECTIONS}
         rates = {threads: len(latencies) / seconds for threads, latencies in runs.items()}
-        found.append(Figures(FLOOR, rows, Percentiles.of(runs[1]), rates, None))
-    model.close()
-    return found, answers
+        return Figures(FLOOR, rows, Percentiles.of(runs[1]), rates, None)
+
+    def at_rate(self, rows: int, rate: float, seconds: float) -> Percentiles:
+        """Latencies when requests arrive at a rate, a second; see `Clients.open`."""
+        ask = self._ask(rows)
+        latencies: list[float] = []
+
+        def loop(moments: Sequence[float]) -> None:
+            own = []
+            for moment in moments:
+                time.sleep(max(0.0, moment - time.monotonic()))
+                ask()
+                own.append(time.monotonic() - moment)
+            latencies.extend(own)
+
+        start = time.monotonic() + _CONNECT_SECONDS
+        each = arrivals(rate, start, seconds, max(CONNECTIONS))
+        join([threading.Thread(target=loop, args=(moments,)) for moments in each])
+        return Percentiles.of(latencies)
+
+    def _ask(self, rows: int) -> Callable[[], object]:
+        return functools.partial(self._model.run, SIGNATURE, self._inputs[rows])
 
 
 def in_threads(ask: Callable[[], object], threads: int, seconds: float) -> list[float]:
@@ -238,12 +261,34 @@ def in_threads(ask: Callable[[], object], threads: int, seconds: float) -> list[
             own.append(time.monotonic() - sent)
         latencies.extend(own)
 
-    workers = [threading.Thread(target=loop) for _ in range(threads)]
+    join([threading.Thread(target=loop) for _ in range(threads)])
+    return latencies
+
+
+def join(workers: Sequence[threading.Thread]) -> None:
+    """Starts all, and waits for all."""
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    return latencies
+
+
+def arrivals(
+    rate: float, start: float, seconds: float, askers: int, seed: int = 0
+) -> list[list[float]]:
+    """Moments of a Poisson process, dealt out to so many askers in turn.
+
+    Args:
+        rate: requests a second.
+        start: on the monotonic clock.
+        seconds: how long.
+        askers: who ask.
+        seed: of the draw.
+    """
+    draw, moment, moments = random.Random(seed), start, list[float]()
+    while (moment := moment + draw.expovariate(rate)) < start + seconds:
+        moments.append(moment)
+    return [moments[asker::askers] for asker in range(askers)]
 
 
 @contextlib.contextmanager
@@ -372,16 +417,11 @@ class Clients:
         phase = {"start": start, "end": start + seconds, "times": None}
         return self._phase([phase] * connections)
 
-    def open(self, rate: float, seconds: float, seed: int = 0) -> list[float]:
-        """Latencies at a rate, in requests a second."""
-        draw = random.Random(seed)
-        start = moment = time.monotonic() + _CONNECT_SECONDS
-        times: list[list[float]] = [[] for _ in self._processes]
-        turn = 0
-        while (moment := moment + draw.expovariate(rate)) < start + seconds:
-            times[turn % len(times)].append(moment)
-            turn += 1
-        return self._phase([{"start": start, "end": 0.0, "times": own} for own in times])
+    def open(self, rate: float, seconds: float) -> list[float]:
+        """Latencies at a rate, in requests a second, each from the moment it was due."""
+        start = time.monotonic() + _CONNECT_SECONDS
+        each = arrivals(rate, start, seconds, len(self._processes))
+        return self._phase([{"start": start, "end": 0.0, "times": own} for own in each])
 
     def __enter__(self) -> Self:
         return self
@@ -501,7 +541,10 @@ def main() -> None:
     start_tensorflow()
     columns = read_rows(folder)
     seconds = arguments.seconds
-    found, answers = measure_floor(folder, columns, seconds)
+    floor = Floor(folder, columns)
+    answers = {rows: floor.probability(rows) for rows in SIZES}
+    bare = [floor.figures(rows, seconds) for rows in SIZES]
+    found: list[Figures] = []
     with tempfile.TemporaryDirectory(prefix="headrace-serving-") as name:
         place = Path(name)
         for start in (
@@ -512,6 +555,10 @@ def main() -> None:
                 for side, target in targets.items():
                     print(f"measuring {side}", file=sys.stderr, flush=True)
                     found += measure(side, target, columns, answers, seconds)
+    rates = {one.rows: one.saturation / 2 for one in found if one.side == GRPC}
+    found = [
+        replace(one, at_half=floor.at_rate(one.rows, rates[one.rows], seconds)) for one in bare
+    ] + found
     cores, load = description["cores"], description["load_before"]
     show(found, f"{folder.name}; {seconds:g} s a phase, {cores} cores, load before {load:.1f}; ms")
     if arguments.json:

@@ -69,18 +69,6 @@ def test_nothing_reached_for_the_network(trained) -> None:
     assert not notes.exists(), notes.read_text()
 
 
-def test_the_terminal_stays_clean_and_the_noise_is_in_the_log(changeable) -> None:
-    changeable.configure(lambda text: text.replace("auc_min = 0.6", "auc_min = 0.61"))
-    done = changeable.headrace("run")
-    assert done.code == 0, done.out + done.err
-    for noise in ("WARNING", "I0000", "oneDNN", "INFO", "tensorflow/"):
-        assert noise not in done.out + done.err
-    for shown in ("Trainer", "Evaluator", "loading TensorFlow"):
-        assert shown in done.err
-    for shown in ("trained on", "quarantined", "auc", "champion", "next: headrace"):
-        assert shown in done.out
-
-
 def test_the_inferred_schema_hides_the_label_and_leaks_from_serving(trained) -> None:
     from pipeline import schema_file
 
@@ -157,15 +145,16 @@ def test_the_pushed_model_answers_in_a_fresh_session_as_a_server_loads_it(traine
 
 
 def test_a_new_configuration_trains_again_and_is_compared_with_the_champion(changeable) -> None:
+    # And what somebody has deleted is made again.
+    shutil.rmtree(changeable.path / "runs" / "artifacts" / "StatisticsGen")
     changeable.configure(lambda text: text + "\n[training]\nseed = 7\n")
     changed = changeable.run()
     assert changed.code in (0, 4), changed.out + changed.err
     result = changed.result
     assert result["champion_metrics"]["rows"] == result["metrics"]["rows"]
     assert result["champion_metrics"] != result["metrics"]
-    # Not Transform: the new champion was asked about the newest span, so there is a new verdict.
-    assert {"SpanExampleGen", "StatisticsGen", "ExampleValidator"} <= set(result["cached"])
-    assert "Trainer" not in result["cached"]
+    assert "SpanExampleGen" in result["cached"]
+    assert not {"StatisticsGen", "Trainer"} & set(result["cached"])
     assert changeable.versions() == ([1, 2] if changed.code == 0 else [1])
 
 
@@ -179,7 +168,8 @@ def test_edited_model_code_is_noticed_and_nothing_stale_is_reused(changeable, tm
     edited = changeable.run()
     assert edited.code == 0, edited.out + edited.err
     result = edited.result
-    assert "StatisticsGen" in result["cached"]
+    # Not Transform: the new champion was asked about the newest span, so there is a new verdict.
+    assert {"SpanExampleGen", "StatisticsGen", "ExampleValidator"} <= set(result["cached"])
     assert not {"Transform", "Trainer", "Evaluator"} & set(result["cached"])
     # The same seed, data and network: the same weights, so the same metrics, to the last digit.
     assert result["metrics"] == result["champion_metrics"]
@@ -187,20 +177,3 @@ def test_edited_model_code_is_noticed_and_nothing_stale_is_reused(changeable, tm
     first, second = changeable.headrace("models", "--json").result
     assert first["manifest"]["weights_sha256"] == second["manifest"]["weights_sha256"]
     assert first["manifest"]["code_sha256"] != second["manifest"]["code_sha256"]
-
-
-def test_a_model_below_the_bars_is_not_pushed(changeable) -> None:
-    changeable.configure(lambda text: text.replace("auc_min = 0.6", "auc_min = 0.99"))
-    refused = changeable.run()
-    assert refused.code == 4 and refused.result["status"] == "not_blessed"
-    assert "auc over all rows" in refused.result["message"]
-    assert "0.9900" in refused.result["message"]
-    assert changeable.versions() == [1]
-
-
-def test_deleted_artifacts_are_made_again(changeable) -> None:
-    shutil.rmtree(changeable.path / "runs" / "artifacts" / "SpanExampleGen")
-    changeable.configure(lambda text: text + "\n[training]\nseed = 9\n")
-    again = changeable.run()
-    assert again.code in (0, 4), again.out + again.err
-    assert "SpanExampleGen" not in again.result["cached"]
