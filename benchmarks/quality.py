@@ -6,9 +6,11 @@ Both see the same rows and the same features; both are judged on the newest span
 sees before. The network goes through what production uses: tf.Examples, TensorFlow Transform,
 `models.training.run_fn`, and the exported signature answers. Minutes, mostly for the tuning.
 
+Both are trained with several seeds (the trees draw the rows by which they stop), because one
+training differs from the next by more than the two models do; each metric is the mean over them.
 The last line of a window is by how much the network is ahead (AUC higher, log loss lower), each
 with the standard deviation of that difference over the newest span's rows, drawn anew with
-replacement (bootstrap, Efron 1979; both models judged on the same draw).
+replacement (bootstrap, Efron 1979; all judged on the same draw).
 """
 
 from __future__ import annotations
@@ -118,39 +120,57 @@ def analyze(train: str, features: Features, folder: Path) -> str:
     return str(graph)
 
 
-def network(train: pd.DataFrame, newest: pd.DataFrame, features: Features) -> tuple[Floats, float]:
-    """Probabilities of the newest span's rows, and seconds of `run_fn`, export included."""
-    import tensorflow as tf
-
-    from models.training import run_fn
-
+def network(
+    train: pd.DataFrame, newest: pd.DataFrame, features: Features, seeds: int
+) -> tuple[Floats, float]:
+    """Probabilities [seeds, rows of the newest span], and seconds of a `run_fn`, with export."""
     with tempfile.TemporaryDirectory(prefix="headrace-quality-") as name:
         folder = Path(name)
         examples = write_examples(train, features, folder / "train.gz")
         evaluation = write_examples(newest, features, folder / "eval.gz")
         graph = analyze(examples, features, folder)
         began = time.perf_counter()
-        run_fn(
-            SimpleNamespace(
-                train_files=[examples],
-                eval_files=[evaluation],
-                transform_graph_path=graph,
-                schema_path=None,
-                serving_model_dir=str(folder / "model"),
-                model_run_dir=str(folder / "logs"),
-                custom_config={
-                    "features": features_to_json(features),
-                    "model": ModelConfig().model_dump_json(),
-                    "training": TrainingConfig().model_dump_json(),
-                    "label": LABEL,
-                },
-            )
+        models = [fit(examples, evaluation, graph, features, folder, seed) for seed in range(seeds)]
+        seconds = (time.perf_counter() - began) / seeds
+        answers = [ask(model, evaluation) for model in models]
+    return np.stack(answers), seconds
+
+
+def fit(
+    examples: str, evaluation: str, graph: str, features: Features, folder: Path, seed: int
+) -> str:
+    """What the Trainer component does; the exported model's folder."""
+    from models.training import run_fn
+
+    model = str(folder / f"model-{seed}")
+    run_fn(
+        SimpleNamespace(
+            train_files=[examples],
+            eval_files=[evaluation],
+            transform_graph_path=graph,
+            schema_path=None,
+            serving_model_dir=model,
+            model_run_dir=str(folder / f"logs-{seed}"),
+            custom_config={
+                "features": features_to_json(features),
+                "model": ModelConfig().model_dump_json(),
+                "training": TrainingConfig(seed=seed).model_dump_json(),
+                "label": LABEL,
+            },
         )
-        seconds = time.perf_counter() - began
-        serve = tf.saved_model.load(str(folder / "model")).signatures["serve_tf_examples"]
-        records = tf.data.TFRecordDataset(evaluation, compression_type="GZIP").batch(4096)
-        answers = [serve(examples=batch)["probability"].numpy() for batch in records]
-    return np.concatenate(answers).astype(float), seconds
+    )
+    return model
+
+
+def ask(model: str, examples: str) -> Floats:
+    """An exported model's probabilities."""
+    import tensorflow as tf
+
+    serve = tf.saved_model.load(model).signatures["serve_tf_examples"]
+    records = tf.data.TFRecordDataset(examples, compression_type="GZIP").batch(4096)
+    return np.concatenate(
+        [serve(examples=batch)["probability"].numpy() for batch in records]
+    ).astype(float)
 
 
 def tree_table(train: pd.DataFrame, newest: pd.DataFrame, features: Features) -> Any:
@@ -190,10 +210,11 @@ def tree_table(train: pd.DataFrame, newest: pd.DataFrame, features: Features) ->
 
 
 def trees(
-    train: pd.DataFrame, newest: pd.DataFrame, features: Features, tries: int
+    train: pd.DataFrame, newest: pd.DataFrame, features: Features, tries: int, seeds: int
 ) -> tuple[Floats, float, dict[str, Any]]:
-    """Probabilities of trees tuned on the window, seconds of the last fit, and the choice."""
+    """Probabilities [seeds, rows] of trees tuned on the window, seconds of a fit, the choice."""
     from scipy.stats import loguniform, randint
+    from sklearn.base import clone
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.model_selection import RandomizedSearchCV
 
@@ -216,25 +237,32 @@ def trees(
         cv=3,
         scoring="neg_log_loss",
         random_state=0,
+        refit=False,
     )
     search.fit(table, train[LABEL])
+    best = clone(search.estimator).set_params(**search.best_params_)
+    began = time.perf_counter()
+    fitted = [
+        clone(best).set_params(random_state=seed).fit(table, train[LABEL]) for seed in range(seeds)
+    ]
+    seconds = (time.perf_counter() - began) / seeds
     chosen = {name: round(float(value), 4) for name, value in search.best_params_.items()}
-    return search.predict_proba(judged)[:, 1], float(search.refit_time_), chosen
+    return np.stack([one.predict_proba(judged)[:, 1] for one in fitted]), seconds, chosen
 
 
-def metrics(labels: Any, probabilities: Floats, seconds: float) -> dict[str, float]:
+def metrics(labels: Any, answers: Floats) -> dict[str, float]:
+    """Means over the seeds of `answers`, [seeds, rows]."""
     from sklearn.metrics import log_loss, roc_auc_score
 
     return {
-        "auc": float(roc_auc_score(labels, probabilities)),
-        "log_loss": float(log_loss(labels, probabilities)),
-        "calibration": float(abs(probabilities.mean() / labels.mean() - 1)),
-        "fit_seconds": seconds,
+        "auc": float(np.mean([roc_auc_score(labels, one) for one in answers])),
+        "log_loss": float(np.mean([log_loss(labels, one) for one in answers])),
+        "calibration": float(np.mean(np.abs(answers.mean(axis=1) / labels.mean() - 1))),
     }
 
 
 def lead(
-    labels: pd.Series, ours: Floats, rivals: Floats, draws: int = 500
+    labels: pd.Series, ours: Floats, rivals: Floats, draws: int = 200
 ) -> dict[str, tuple[float, float]]:
     """By how much `ours` is better, metric by metric, and the bootstrap's standard deviation."""
     random = np.random.default_rng(0)
@@ -243,7 +271,7 @@ def lead(
     table = labels.to_numpy()
     drawn = []
     for rows in seen:
-        us, them = (metrics(table[rows], answers[rows], 0.0) for answers in (ours, rivals))
+        us, them = (metrics(table[rows], answers[:, rows]) for answers in (ours, rivals))
         drawn.append((us["auc"] - them["auc"], them["log_loss"] - us["log_loss"]))
     values = np.array(drawn)
     spread = values[1:].std(axis=0)
@@ -269,6 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--tries", type=int, default=12, help="of the trees' random search; 0: no trees"
     )
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of each model")
     parser.add_argument("--json", type=Path, help="write the results here too")
     options = parser.parse_args(arguments)
     logging.getLogger().setLevel(logging.ERROR)
@@ -279,12 +308,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{'newest':8} {'model':8} {'AUC':>7} {'log loss':>9} {'calibration':>12} {'fit':>8}")
     for span in options.spans:
         train, newest = read_window(options.data, span, options.train_spans)
-        ours, seconds = network(train, newest, features)
-        results[span] = {"headrace": metrics(newest[LABEL], ours, seconds)}
+        ours, seconds = network(train, newest, features, options.seeds)
+        results[span] = {"headrace": {**metrics(newest[LABEL], ours), "fit_seconds": seconds}}
         show(span, "headrace", results[span]["headrace"])
         if options.tries:
-            answers, seconds, chosen = trees(train, newest, features, options.tries)
-            rival = metrics(newest[LABEL], answers, seconds)
+            answers, seconds, chosen = trees(train, newest, features, options.tries, options.seeds)
+            rival = {**metrics(newest[LABEL], answers), "fit_seconds": seconds}
             results[span]["trees"] = {**rival, "chosen": chosen}
             show(span, "trees", rival)
             ahead = lead(newest[LABEL], ours, answers)

@@ -165,7 +165,6 @@ def test_no_request_notices_that_versions_come_and_go(
     with _load(server, tmp_path, asks) as records:
         time.sleep(pause)
         for number in range(2, VERSIONS + 1):
-            began = time.monotonic()
             for name, registry in registries.items():
                 _push(registry, broken.parent if number == BROKEN else sources, number)
                 server.until(name, number, "END" if number == BROKEN else "AVAILABLE")
@@ -182,7 +181,7 @@ def test_no_request_notices_that_versions_come_and_go(
                     shutil.rmtree(registry.folder / "8")
                     server.until(name, 8, "END")
                     server.until(name, 7, "AVAILABLE")
-            time.sleep(max(0.0, began + pause - time.monotonic()))
+            time.sleep(pause)  # each kind of client must have been answered by it
         labels.move(VERSIONS)
         time.sleep(pause)
     timelines = {name: Timeline(seen) for name, seen in server.listings.items()}
@@ -205,12 +204,13 @@ def test_a_pusher_killed_at_any_moment_leaves_no_trace_in_the_answers(
 ) -> None:
     draw = random.Random(20)
     registry = Registry(server.base, NEWEST)
-    kills: Counter[str] = Counter()
+    kills = {"after the push": 0, "during it": 0}
     pushed: set[int] = {1}
     most = len(list(sources.iterdir())) - 1
     with _load(server, tmp_path, [[NEWEST, None, None]]) as records:
         end = time.monotonic() + SECONDS
-        while time.monotonic() < end:
+        # On a busy machine it takes longer until enough has happened.
+        while time.monotonic() < end or min(*kills.values(), len(pushed) - 3) < 2:
             number, done = _push_and_kill(server, sources, draw)
             kills["after the push" if done else "during it"] += 1
             if number >= most:

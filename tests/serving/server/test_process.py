@@ -67,7 +67,7 @@ class Running:
 
     def end(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        return self.process.wait(100)
 
 
 AVAILABLE, END = 30, 50
@@ -136,6 +136,7 @@ def server(start: Start, tiny: Path, hot: Path) -> Running:
         "--rest_api_port=auto",
         "--file_system_poll_wait_seconds=0.1",
         "--max_num_load_retries=0",
+        "--drain_seconds=90",  # the slow model takes longer the more other tests run beside it
         f"--grpc_socket_path={socket_path}",
     )
     for name in models:
@@ -324,7 +325,7 @@ def test_port_in_use_is_named(server: Running, tiny: Path) -> None:
 
 def test_terminated_server_finishes_what_runs(server: Running) -> None:
     answers: list[Any] = []
-    thread = threading.Thread(target=lambda: answers.append(server.predict("slow", 60, x=[5.0])))
+    thread = threading.Thread(target=lambda: answers.append(server.predict("slow", 90, x=[5.0])))
     thread.start()
     time.sleep(0.5)
     assert server.end() == 0
