@@ -33,6 +33,7 @@ _METADATA, _SERVING = "metadata.db", "serving"
 _RUNNER = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 
+#: Ours -> TFMA's own. It has nothing like AucError: the stock side computes one metric less.
 _STOCK_METRICS = {
     "RankingAuc": "AUC",
     "LogLoss": "BinaryCrossentropy",
@@ -134,9 +135,15 @@ def _eval_config(config: Config) -> Any:
     from google.protobuf import json_format
 
     asked = json.loads(evaluation.eval_config_json(config.evaluation, config.label.name))
-    for metric in asked["metricsSpecs"][0]["metrics"]:
+    (spec,) = asked["metricsSpecs"]
+    kept = []
+    for metric in spec["metrics"]:
         if metric.pop("module", ""):
+            if metric["className"] not in _STOCK_METRICS:
+                continue
             metric["className"] = _STOCK_METRICS[metric["className"]]
+        kept.append(metric)
+    spec["metrics"] = kept
     return json_format.ParseDict(asked, tfma.EvalConfig())
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+
+from pipeline import config_file
 
 pytestmark = pytest.mark.tfx
 
@@ -158,3 +162,17 @@ def test_what_is_not_a_number_is_wholly_wrong(rows: pd.DataFrame) -> None:
     whole = evaluate(diverged, OURS, "pipeline.components.metrics")[()]
     assert whole["auc"] == 0
     assert whole["binary_crossentropy"] > 10
+
+
+def test_the_benchmark_against_stock_components_asks_for_tfmas_own_metrics() -> None:
+    root = Path(__file__).resolve().parents[2]
+    spec = importlib.util.spec_from_file_location(
+        "stock_pipeline", root / "benchmarks" / "stock_pipeline.py"
+    )
+    assert spec is not None and spec.loader is not None
+    stock = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(stock)
+    asked = stock._eval_config(config_file.load(str(root / "headrace.toml")))
+    metrics = [metric for spec in asked.metrics_specs for metric in spec.metrics]
+    assert {*THEIRS, "ExampleCount"} <= {metric.class_name for metric in metrics}
+    assert not [metric.class_name for metric in metrics if metric.module]
