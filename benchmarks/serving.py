@@ -7,7 +7,7 @@ requests; missing numbers are sent as 0). One row at a time, and 64.
 
 * floor: `serving.server.saved_model.LoadedModel.run` on arrays, in this process; what is left of a
   request when there is no protocol. Threads instead of connections. "At half" it is asked at the
-  moments at which gRPC was: what a machine takes to wake up, and cold caches cost, is in it too.
+  moments at which gRPC was: what a run costs the machine more after a pause is in it too.
 * gRPC, REST: `python -m serving` with its default flags, in a process of its own.
 * FastAPI: `benchmarks/serving_plain.py`, `tf.saved_model.load` behind a pydantic row model, one
   uvicorn process.
