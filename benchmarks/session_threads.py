@@ -27,10 +27,10 @@ SIGNATURE = "serving_default"
 
 def measure(ask: Callable[[], object], threads: int, seconds: float) -> str:
     """Runs it in so many threads; p50, p99, runs a second, and the processors' time for each."""
-    from benchmarks.serving import in_threads
+    from benchmarks.serving_askers import Threads
 
     spent = time.process_time()
-    latencies = in_threads(ask, threads, seconds)
+    latencies = Threads(ask, threads).closed(threads, seconds)
     spent = time.process_time() - spent
     p50, p99 = np.percentile(latencies, (50, 99)) * 1000
     each = spent / len(latencies) * 1000
@@ -39,7 +39,7 @@ def measure(ask: Callable[[], object], threads: int, seconds: float) -> str:
 
 def main() -> None:
     """Prints the table."""
-    from benchmarks.serving import newest, read_rows
+    from benchmarks.serving_sides import newest, read_rows
     from serving.server import saved_model
     from serving.server.tf_start import start_tensorflow
 
