@@ -120,6 +120,8 @@ def show(result: RunResult, console: Console, config_file: str) -> None:
     if result.message:
         style = "red" if result.status == "failed" else None
         console.print(result.message, style=style, markup=False, highlight=False)
+    for note in result.notes:
+        console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
     if result.rows:
         for name, value in summary(result):
             console.print(f"{name:<16}{value}", markup=False, highlight=False)

@@ -37,6 +37,7 @@ class RunResult:
         wall_seconds: of the whole command, imports included.
         cached: components whose earlier result was reused.
         message: the error, or why nothing was pushed, for a person.
+        notes: what a person should know of the run beside its outcome, a sentence each.
         log: the run's log file.
         report: the run's page; `""` if it could not be written.
         config_file: the configuration was read from.
@@ -58,6 +59,7 @@ class RunResult:
     wall_seconds: float = 0.0
     cached: list[str] = field(default_factory=list)
     message: str = ""
+    notes: list[str] = field(default_factory=list)
     log: str = ""
     report: str = ""
     config_file: str = ""

@@ -101,6 +101,14 @@ def test_a_run_that_failed_first_says_so(runs: Any) -> None:
     assert "No component has run." in read.text
 
 
+def test_what_a_person_should_know_stands_at_the_top(runs: Any, artifacts: Any) -> None:
+    notes = ["the champion <b>1</b> was restored from version 3"]
+    read = rendered(runs.add("pushed", files=artifacts, notes=notes), runs.places)
+    note = "Note: the champion <b>1</b> was restored from version 3"
+    assert note in read.text
+    assert read.text.index(note) < read.text.index("Data in")
+
+
 def test_every_number_of_the_artifacts_is_on_the_page_with_all_its_digits(runs: Any) -> None:
     read = rendered(runs.add(), runs.places)
     told = metrics()
