@@ -27,7 +27,7 @@ def infer(scene: Scene) -> None:
     plan = plan_run(
         scene.config,
         span=scene.newest if len(scene.spans) > 1 else "",
-        root=places.artifacts,
+        root=places.artifacts_of(_RUN),
         metadata=metadata.sqlite_metadata_connection_config(places.metadata),
     )
     runner.run(create_schema_pipeline(scene.config, plan), _RUN, lambda name, seconds: None)

@@ -32,7 +32,7 @@ def run(scene: Scene, fault: Fault) -> RunResult:
     plan = plan_run(
         scene.config,
         span=scene.newest if len(scene.spans) > 1 else "",
-        root=places.artifacts,
+        root=places.artifacts_of(fault.name),
         metadata=metadata.sqlite_metadata_connection_config(places.metadata),
     )
     served = Registry(scene.config.serving.path, scene.config.serving.model_name).versions()[-1]

@@ -122,9 +122,8 @@ def show(result: RunResult, console: Console, config_file: str) -> None:
         console.print(result.message, style=style, markup=False, highlight=False)
     for note in result.notes:
         console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
-    if result.rows:
-        for name, value in summary(result):
-            console.print(f"{name:<16}{value}", markup=False, highlight=False)
+    for name, value in summary(result) if result.rows else ():
+        console.print(f"{name:<16}{value}", markup=False, highlight=False)
     if result.metrics:
         console.print(_metrics(result))
     for finding in result.gates.get("data", {}).get("findings", []):

@@ -14,7 +14,9 @@ from tfx import types
 from tfx.types import artifact_utils
 
 from pipeline import schema_file
+from pipeline.errors import RunError
 from serving.manifest import Provenance
+from serving.proof.files import RECORD_FILE
 
 #: Custom properties that SpanExampleGen sets on Examples (strings; window and rows are JSON).
 SPAN_KEY = "span_label"
@@ -35,19 +37,47 @@ def collect(inputs: Inputs, declared: str, run_id: str | None, model: Path) -> P
             configuration, the git revision, …); what the artifacts say wins over it.
         run_id: of the pipeline run.
         model: local folder of the SavedModel.
+
+    Raises:
+        RunError: Trainer or Evaluator read other rows than ingestion wrote.
     """
+    examples, evaluated = _of_examples(inputs), _of_evaluation(inputs)
+    _compare(examples.get("rows") or {}, "train", _trained_rows(model), inputs)
+    _compare(examples.get("rows") or {}, "eval", evaluated.get("metrics", {}).get("rows"), inputs)
     found: dict[str, Any] = {
         "run_id": run_id,
         "weights_sha256": weights_digest(model),
         "headrace_version": _version("headrace"),
         "tfx_version": _version("tfx"),
         "tensorflow_version": _version("tensorflow"),
-        **_of_examples(inputs),
+        **examples,
         **_of_schema(inputs),
-        **_of_evaluation(inputs),
+        **evaluated,
     }
     known = {key: value for key, value in found.items() if value is not None}
     return Provenance.model_validate({**json.loads(declared), **known})
+
+
+def _trained_rows(model: Path) -> float | None:
+    """Rows that the Trainer says it read; None for a model that says nothing."""
+    try:
+        record = json.loads((model / RECORD_FILE).read_text(encoding="utf-8"))
+        return float(record["rows"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _compare(written: dict[str, int], split: str, read: float | None, inputs: Inputs) -> None:
+    """Sees that a split was read as it was written: a hand may have been at its files since."""
+    if read is None or split not in written or int(read) == written[split]:
+        return
+    reader = {"train": "the Trainer", "eval": "the Evaluator"}[split]
+    folder = artifact_utils.get_single_uri(inputs["examples"])
+    raise RunError(
+        f"{folder}: {reader} read {int(read):,} rows of the {split} split, and ingestion wrote "
+        f"{written[split]:,}; files were added, changed or removed there since. Remove that folder "
+        "and run again. This model was not pushed."
+    )
 
 
 def weights_digest(model: Path) -> str | None:

@@ -119,6 +119,7 @@ class SpanExampleGenExecutor(base_beam_executor.BaseBeamExecutor):  # type: igno
         window, fingerprint = resolve(exec_properties)
         cutoff = shard_work.time_cutoff(window, plan) if window.split_by_row else None
         work = shards(window, cutoff)
+        _clear(examples.uri)
         for folder in (*(f"Split-{split}" for split in SPLITS), "reports"):
             fileio.makedirs(os.path.join(examples.uri, folder))
 
@@ -143,6 +144,19 @@ class SpanExampleGenExecutor(base_beam_executor.BaseBeamExecutor):  # type: igno
         with fileio.open(os.path.join(examples.uri, summary.FILE), "w") as file:
             file.write(ingested.to_json())
         _describe(examples, ingested, window)
+
+
+def _clear(output: str) -> None:
+    """Removes what an earlier attempt at this very output left: a task that is tried again gets it.
+
+    Readers of a split take all files that are there.
+    """
+    for name in fileio.listdir(output) if fileio.isdir(output) else ():
+        path = os.path.join(output, name.rstrip("/"))
+        if fileio.isdir(path):
+            fileio.rmtree(path)
+        else:
+            fileio.remove(path)
 
 
 def _report_path(output: str, index: int) -> str:

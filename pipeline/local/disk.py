@@ -23,6 +23,5 @@ def explain_full_disk(
     """Says of a failed run that the disk is full: errors say it in many ways, or not at all."""
     if result.status == "failed" and free_bytes(places.output) < FULL_BYTES:
         result.message = (
-            f"the disk of {places.output} is full. Free space and run it again; nothing was "
-            f"pushed. ({result.message})"
+            f"the disk of {places.output} is full. Free space and run it again. ({result.message})"
         )

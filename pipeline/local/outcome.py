@@ -100,7 +100,7 @@ def fill_from(result: RunResult, nodes: dict[str, NodeOutcome], expected: Iterab
         result.status = "failed"
         result.message = (
             f"{', '.join(missing)} did not run: an input could not be resolved, though no gate "
-            "closed. Nothing was pushed."
+            "closed"
         )
     else:
         _fill_push(result, nodes)

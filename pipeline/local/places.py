@@ -13,7 +13,7 @@ class Places:
     """Paths below the output folder.
 
     output/metadata.db            ML Metadata: what was made from what
-    output/artifacts/             what each node wrote
+    output/artifacts/<run id>/    what each node of that run wrote; a folder no other run writes to
     output/history/<run id>/      one folder a run: config.json, run.log, result.json, report.html
     output/index.html             page of all runs
     output/.lock                  held while a run goes on
@@ -31,10 +31,13 @@ class Places:
         """SQLite file of ML Metadata."""
         return os.path.join(self.output, "metadata.db")
 
-    @property
-    def artifacts(self) -> str:
-        """Pipeline root."""
-        return os.path.join(self.output, "artifacts")
+    def artifacts_of(self, run_id: str) -> str:
+        """Pipeline root of a run.
+
+        Each has its own: TFX numbers output folders by ML Metadata's ids, and those begin again
+        when the database is removed, or an older one is put in its place.
+        """
+        return os.path.join(self.output, "artifacts", run_id)
 
     @property
     def history(self) -> str:

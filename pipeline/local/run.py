@@ -13,7 +13,7 @@ from typing import Protocol
 from pipeline import files, provenance, schema_file
 from pipeline.config import Config
 from pipeline.errors import HeadraceError, RunError
-from pipeline.local import collector, disk, lock, preflight, quiet
+from pipeline.local import collector, disk, lock, preflight, quiet, scratch
 from pipeline.local.places import Places
 from pipeline.local.result import EXIT_CODES, RunResult
 from pipeline.report.write import index_page, run_page
@@ -82,9 +82,11 @@ def run(
         files.write_atomically(
             places.run(run_id, "config.json"), config.model_dump_json(indent=2).encode()
         )
-        _execute(config, window, result, places, watcher)
+        with scratch.folder():
+            _execute(config, window, result, places, watcher)
         _finish(result, started)
         disk.explain_full_disk(places, result)
+        _tell_of_push(config, result)
         result.report = places.report(run_id)
         _keep(result, places)
         _pages(result, places, watcher)
@@ -125,6 +127,21 @@ def _finish(result: RunResult, started: float) -> RunResult:
     if result.status != "failed" or result.exit_code == 0:
         result.exit_code = EXIT_CODES[result.status]
     return result
+
+
+def _tell_of_push(config: Config, result: RunResult) -> None:
+    """Sees that a run that broke after its push does not deny it: the disk says what is true."""
+    if result.status != "failed" or not files.is_local(config.serving.path):
+        return
+    with contextlib.suppress(RegistryError):
+        registry = Registry(config.serving.path, config.serving.model_name)
+        for version in registry.versions():
+            if version.manifest and version.manifest.run_id == result.run_id:
+                result.model_version = version.number
+                result.message += (
+                    f"\nVersion {version.number} was pushed before that, and is served. Run it "
+                    "again: it will be found, not pushed twice."
+                )
 
 
 def _up_to_date(config: Config, window: Window, fingerprint: str) -> int | None:

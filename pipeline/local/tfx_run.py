@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 
 from absl import logging as absl_logging
+from ml_metadata import metadata_store
 from tfx.orchestration import metadata
 
 from pipeline import files, schema_file
 from pipeline.config import Config
 from pipeline.errors import HeadraceError
 from pipeline.graph import create_pipeline, create_schema_pipeline
-from pipeline.local import beam_memory, outcome, quiet, runner
+from pipeline.local import beam_memory, champion, dead_runs, outcome, quiet, runner
 from pipeline.local.places import Places
 from pipeline.local.result import RunResult
 from pipeline.run_plan import plan_run
@@ -41,12 +42,15 @@ def run(
             result.seconds[name] = round(result.seconds.get(name, 0.0) + seconds, 2)
         progress(name, seconds)
 
+    connection = metadata.sqlite_metadata_connection_config(places.metadata)
+    dead_runs.close(metadata_store.MetadataStore(connection), places)
+    result.notes += champion.mend(config, connection, places, result.run_id)
     plan = plan_run(
         config,
         # Resolved already: a span that arrives meanwhile must not change what is run.
         span="" if window.split_by_row else window.newest.label,
-        root=places.artifacts,
-        metadata=metadata.sqlite_metadata_connection_config(places.metadata),
+        root=places.artifacts_of(result.run_id),
+        metadata=connection,
     )
     result.provenance = plan.provenance
     expected: list[str] = []

@@ -145,4 +145,6 @@ def _push(result: RunResult) -> Gate:
         return Gate("Push", True, f"version {result.model_version}")
     if result.status == "up_to_date":
         return Gate("Push", True, f"is version {result.model_version} already")
+    if result.model_version is not None:
+        return Gate("Push", True, f"version {result.model_version}, before the run broke")
     return Gate("Push", None, "nothing pushed")

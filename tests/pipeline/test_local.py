@@ -91,7 +91,13 @@ def test_a_run_without_a_whole_result_is_listed_as_such(
 
 def test_places_are_below_the_output_folder(bench: Any) -> None:
     places = Places.of(bench.config(output="/srv/runs"))
-    inside = [places.metadata, places.artifacts, places.history, places.lock, places.run("a", "b")]
+    inside = [
+        places.metadata,
+        places.artifacts_of("a"),
+        places.history,
+        places.lock,
+        places.run("a", "b"),
+    ]
     assert all(path.startswith("/srv/runs/") for path in inside)
     assert len(set(inside)) == len(inside)
     assert places.run("a", "b") == "/srv/runs/history/a/b"

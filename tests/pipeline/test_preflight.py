@@ -230,3 +230,31 @@ def test_a_failed_run_on_a_full_disk_says_so(tmp_path: Path) -> None:
         room = 1000 if other.status == "pushed" else disk.FULL_BYTES
         disk.explain_full_disk(places, other, lambda path, room=room: room)
         assert other.message == "m"
+
+
+@pytest.mark.parametrize("pushed_by", ["run", "another"])
+def test_a_run_that_broke_after_its_push_says_what_is_on_the_disk(
+    tmp_path: Path, pushed_by: str
+) -> None:
+    from types import SimpleNamespace
+
+    from pipeline.local import run as local
+    from pipeline.local.result import RunResult
+    from serving.manifest import Provenance
+    from serving.registry import Registry
+
+    serving = SimpleNamespace(path=str(tmp_path / "serving"), model_name="m")
+    config: Any = SimpleNamespace(serving=serving)
+    failed = RunResult("failed", "run", message="the disk is full")
+    local._tell_of_push(config, failed)
+    assert (failed.model_version, failed.message) == (None, "the disk is full")
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "saved_model.pb").write_text("graph")
+    Registry(serving.path, "m").push(model, Provenance(run_id=pushed_by))
+    local._tell_of_push(config, failed)
+    if pushed_by == "another":
+        assert (failed.model_version, failed.message) == (None, "the disk is full")
+    else:
+        assert failed.model_version == 1
+        assert "Version 1 was pushed before that, and is served." in failed.message
