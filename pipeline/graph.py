@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tfx import components
-from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.experimental.conditionals.conditional import Cond
@@ -21,6 +20,7 @@ from pipeline.components.distribution_validator import DistributionValidator
 from pipeline.components.evaluator import Evaluator
 from pipeline.components.infra_validator import InfraValidator
 from pipeline.components.pusher import AtomicPusher
+from pipeline.components.reviewed_schema import ReviewedSchema
 from pipeline.components.span_example_gen import SpanExampleGen
 from pipeline.components.vertex_registrar import VertexRegistrar
 from pipeline.config import Config
@@ -36,7 +36,7 @@ def create_pipeline(config: Config, plan: RunPlan) -> Pipeline:
     """
     examples = SpanExampleGen(config, span=plan.span, code=plan.code["ingest"])
     rows = examples.outputs["examples"]
-    schema = ImportSchemaGen(schema_file=config.data.schema_file)
+    schema = ReviewedSchema(schema_file=config.data.schema_file)
     statistics = components.StatisticsGen(
         examples=rows, schema=schema.outputs["schema"], exclude_splits=["quarantine"]
     )

@@ -5,43 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline import provenance
+from pipeline import code_reach, outside, provenance
 from pipeline.config import Config
 from pipeline.drift import calibration
 
-#: The code behind each kind of node. Narrow, so that an edit elsewhere does not ingest again.
+#: The code that each kind of node begins with; what it imports counts too, and nothing else, so
+#: that an edit elsewhere does not ingest again.
 _CODE = {
-    "ingest": (
-        "pipeline/ingest",
-        "pipeline/spans.py",
-        "pipeline/sql.py",
-        "pipeline/components/span_example_gen.py",
-        "models/config.py",
-    ),
-    "drift": (
-        "pipeline/drift",
-        "pipeline/ingest/sample.py",
-        "pipeline/schema_file.py",
-        "pipeline/serving_contract.py",
-        "pipeline/components/distribution_validator.py",
-        "models/config.py",
-        "models/contract.py",
-    ),
-    "gate": (
-        "pipeline/findings.py",
-        "pipeline/drift/words.py",
-        "pipeline/components/data_gate.py",
-    ),
+    "ingest": ("pipeline/components/span_example_gen.py", "pipeline/ingest"),
+    "drift": ("pipeline/components/distribution_validator.py", "pipeline/drift"),
+    "gate": ("pipeline/components/data_gate.py",),
     "models": ("models",),
-    "judge": (
-        "pipeline/evaluation.py",
-        "pipeline/intervals.py",
-        "pipeline/components/evaluator.py",
-        "pipeline/components/metrics.py",
-        "pipeline/components/metric_sums.py",
-    ),
-    "proof": ("serving/proof", "serving/server", "pipeline/components/infra_validator.py"),
+    "judge": ("pipeline/components/evaluator.py", "pipeline/components/metrics.py"),
+    # The proof starts the server as a program of its own.
+    "proof": ("pipeline/components/infra_validator.py", "serving/proof", "serving/server"),
 }
+
+#: All code that decides what becomes of a run.
+ALL_CODE = ("models", "pipeline", "serving")
 
 
 @dataclass(frozen=True)
@@ -76,10 +57,13 @@ def plan_run(config: Config, *, span: Any, root: str, metadata: Any = None) -> R
     return RunPlan(
         span=span,
         root=root,
-        code={name: provenance.code_digest(*parts) for name, parts in _CODE.items()},
+        code={
+            name: provenance.code_digest(*code_reach.reach(*parts)) for name, parts in _CODE.items()
+        },
         provenance={
             "config_sha256": config.digest(),
-            "code_sha256": provenance.code_digest("models", "pipeline"),
+            "code_sha256": provenance.code_digest(*ALL_CODE),
+            "inputs_sha256": outside.digest(config),
             "git_revision": provenance.git_revision(),
         },
         calibration=calibration.text(config),

@@ -46,6 +46,8 @@ class Provenance(_Record):
         rows: split name -> number of rows.
         schema_sha256, config_sha256, code_sha256: digests of the schema file, of the deciding
             part of the configuration and of our Python code.
+        inputs_sha256: digest of what else was read: drift thresholds, logged requests, the program
+            that proved the model.
         git_revision: commit of the code, if it was in a clean or known work tree.
         weights_sha256: of the values of all variables and assets, whatever their order on disk.
         metrics: the model's own metrics, name -> value.
@@ -61,6 +63,7 @@ class Provenance(_Record):
     schema_sha256: str | None = None
     config_sha256: str | None = None
     code_sha256: str | None = None
+    inputs_sha256: str | None = None
     git_revision: str | None = None
     weights_sha256: str | None = None
     metrics: dict[str, float] = {}

@@ -116,6 +116,7 @@ def show_lineage(traced: dict[str, Any], console: Console) -> None:
         "schema_sha256",
         "config_sha256",
         "code_sha256",
+        "inputs_sha256",
         "git_revision",
         "metrics",
         "champion_metrics",

@@ -18,6 +18,8 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
 from models.config import features_from_json, features_to_json
+from pipeline import outside
+from pipeline.components.content_driver import ContentDriver
 from pipeline.components.drift_report import DriftReport
 from pipeline.config import Config
 from pipeline.drift import report
@@ -45,6 +47,15 @@ class DistributionValidatorSpec(component_spec.ComponentSpec):  # type: ignore[m
         "calibration": component_spec.ExecutionParameter(type=str),
         "code": component_spec.ExecutionParameter(type=str),
     }
+
+
+class DriftDriver(ContentDriver):
+    """Adds the digest of the logged requests: servers go on writing under the same pattern."""
+
+    def content(self, properties: dict[str, Any]) -> dict[str, str]:
+        """See base class."""
+        comparing = Comparing.model_validate_json(properties["comparing"])
+        return {"requests": outside.requests_digest(comparing.drift.request_log)}
 
 
 class DistributionValidatorExecutor(base_executor.BaseExecutor):  # type: ignore[misc]
@@ -90,6 +101,7 @@ class DistributionValidator(base_component.BaseComponent):  # type: ignore[misc]
 
     SPEC_CLASS = DistributionValidatorSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(DistributionValidatorExecutor)
+    DRIVER_CLASS = DriftDriver
 
     def __init__(
         self,

@@ -21,6 +21,8 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
+from pipeline import outside
+from pipeline.components.content_driver import ContentDriver
 from pipeline.config import ProofConfig
 from serving.proof.prove import prove
 from serving.proof.verdict import FILE, Demands
@@ -37,6 +39,14 @@ class InfraValidatorSpec(component_spec.ComponentSpec):  # type: ignore[misc]
         "demands": component_spec.ExecutionParameter(type=str),
         "code": component_spec.ExecutionParameter(type=str),
     }
+
+
+class ProofDriver(ContentDriver):
+    """Adds the digest of the server's program: another one may lie under the same path."""
+
+    def content(self, properties: dict[str, Any]) -> dict[str, str]:
+        """See base class."""
+        return {"server": outside.server_digest(json.loads(properties["demands"])["server"])}
 
 
 class InfraValidatorExecutor(base_executor.BaseExecutor):  # type: ignore[misc]
@@ -82,6 +92,7 @@ class InfraValidator(base_component.BaseComponent):  # type: ignore[misc]
 
     SPEC_CLASS = InfraValidatorSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(InfraValidatorExecutor)
+    DRIVER_CLASS = ProofDriver
 
     def __init__(self, config: ProofConfig, *, model: types.BaseChannel, code: str) -> None:
         super().__init__(

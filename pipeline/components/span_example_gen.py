@@ -18,17 +18,13 @@ from tfx import types
 from tfx.dsl.components.base import (
     base_beam_component,
     base_beam_executor,
-    base_driver,
     executor_spec,
 )
 from tfx.dsl.io import fileio
-from tfx.orchestration import data_types_utils
-from tfx.orchestration.portable import base_driver as portable_driver
-from tfx.orchestration.portable import data_types
-from tfx.proto.orchestration import driver_output_pb2
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 
 from pipeline import spans
+from pipeline.components.content_driver import ContentDriver
 from pipeline.config import Config
 from pipeline.errors import DataError, HeadraceError
 from pipeline.ingest import shard as shard_work
@@ -67,20 +63,13 @@ def resolve(properties: dict[str, Any]) -> tuple[spans.Window, str]:
     return chosen, spans.fingerprint(chosen, base)
 
 
-class SpanDriver(base_driver.BaseDriver, portable_driver.BaseDriver):  # type: ignore[misc]
-    """Adds the fingerprint of the window's files to the cache key, before the cache is asked.
+class SpanDriver(ContentDriver):
+    """Adds the fingerprint of the window's files to the cache key."""
 
-    TFX checks a component's driver for its old base class and runs it by the new one.
-    """
-
-    def run(self, execution_info: data_types.ExecutionInfo) -> driver_output_pb2.DriverOutput:
+    def content(self, properties: dict[str, Any]) -> dict[str, str]:
         """See base class."""
-        properties = dict(execution_info.exec_properties)
-        _, properties["fingerprint"] = resolve(properties)
-        output = driver_output_pb2.DriverOutput()
-        for key, value in properties.items():
-            data_types_utils.set_metadata_value(output.exec_properties[key], value)
-        return output
+        _, fingerprint = resolve(properties)
+        return {"fingerprint": fingerprint}
 
 
 class _IngestShard(beam.DoFn):  # type: ignore[misc]

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from pipeline import files, provenance, schema_file
+from pipeline import files, outside, provenance, run_plan, schema_file
 from pipeline.config import Config
 from pipeline.errors import HeadraceError, RunError
 from pipeline.local import collector, disk, lock, preflight, quiet, scratch
@@ -145,7 +145,7 @@ def _tell_of_push(config: Config, result: RunResult) -> None:
 
 
 def _up_to_date(config: Config, window: Window, fingerprint: str) -> int | None:
-    """The newest version made from the same data, configuration, schema and code, if any."""
+    """The newest version made from the same in all that decides a run, if any."""
     if not files.is_local(config.serving.path) or not files.exists(config.data.schema_file):
         return None
     wanted = {
@@ -153,7 +153,8 @@ def _up_to_date(config: Config, window: Window, fingerprint: str) -> int | None:
         "data_fingerprint": fingerprint,
         "config_sha256": config.digest(),
         "schema_sha256": schema_file.digest(config.data.schema_file),
-        "code_sha256": provenance.code_digest("models", "pipeline"),
+        "code_sha256": provenance.code_digest(*run_plan.ALL_CODE),
+        "inputs_sha256": outside.digest(config),
     }
     try:
         registry = Registry(config.serving.path, config.serving.model_name)

@@ -114,8 +114,9 @@ def _default_parameters(job: Job) -> None:
 def drivers(pipeline: Pipeline) -> frozenset[str]:
     """Nodes with a driver of their own; Vertex runs none, so their cache key lacks what it adds.
 
-    SpanExampleGen's adds the fingerprint of the files: without it, new files under old names would
-    be taken for the old. Everything downstream is keyed by the artifact it then makes.
+    Each adds the content of what is read from outside: without it, new data under old names, or an
+    edited schema, would be taken for the old. Everything downstream is keyed by the artifact that
+    such a node then makes.
     """
     plain = base_driver.BaseDriver
     return frozenset(

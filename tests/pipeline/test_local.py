@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -225,31 +224,6 @@ def test_the_revision_says_whether_the_tree_is_clean(
     assert provenance.git_revision() == f"{revision}+dirty"
     monkeypatch.setenv("PATH", "")
     assert provenance.git_revision() == ""
-
-
-def test_all_code_that_ingestion_runs_decides_its_cache_key() -> None:
-    """What ingestion imports of ours must be in its digest, or stale examples are reused."""
-    parts = run_plan._CODE["ingest"]
-    imported = {
-        name
-        for file in (provenance.ROOT / "pipeline" / "ingest").glob("*.py")
-        for name in re.findall(
-            r"^from (?:pipeline|models) import (.+)$|^from ((?:pipeline|models)\.\w+) import",
-            file.read_text(),
-            re.MULTILINE,
-        )
-    }
-    names = {
-        *(f"pipeline/{name}.py" for several, _ in imported for name in several.split(", ") if name),
-        *(f"{module.replace('.', '/')}.py" for _, module in imported if module),
-    }
-    # These decide nothing about a row.
-    names -= {"pipeline/errors.py", "pipeline/config.py", "pipeline/files.py"}
-    assert {name for name in names if "ingest" not in name} <= set(parts)
-    assert "pipeline/ingest" in parts
-    assert all(
-        (provenance.ROOT / part).exists() for group in run_plan._CODE.values() for part in group
-    )
 
 
 def test_a_plan_carries_the_digests_and_where_it_comes_from(bench: Any) -> None:
