@@ -50,6 +50,7 @@ class Fault:
         sabotage: what `pipeline.audit.sabotage` does in place of a plain `run_fn`; `""` for faults
             of the data.
         seed: of everything that is drawn at random.
+        after_a_run: it comes between two runs in one folder, and a cache may hide it.
     """
 
     name: str
@@ -59,3 +60,4 @@ class Fault:
     spoil: Spoil | None = None
     sabotage: str = ""
     seed: int = 1
+    after_a_run: bool = False

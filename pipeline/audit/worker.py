@@ -85,6 +85,10 @@ def rehearse(workshop: Workshop, name: str) -> Observation:
     scene = workshop.spoilt(name)
     scene.seed = fault.seed
     assert fault.spoil is not None
+    if fault.after_a_run:
+        from pipeline.audit import imported_schema
+
+        imported_schema.import_schema(scene)
     try:
         fault.spoil(scene)
     except NotApplicableError as reason:

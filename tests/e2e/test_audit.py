@@ -15,9 +15,11 @@ ROOT = Path(__file__).resolve().parents[2]
 BASELINE = ROOT / "pipeline" / "audit" / "MATRIX.json"
 
 #: One for each gate that stands before training, and for the one right before the push; and rows
-#: delivered twice, which no other end-to-end test sends. `make audit` makes them all.
+#: delivered twice and a schema edited between two runs, which are hard to see. `make audit` makes
+#: them all.
 FAULTS = (
     "truncated-shard",
+    "schema-tightened",
     "span-cut-short",
     "events-duplicated",
     "wrong-year",

@@ -157,6 +157,22 @@ def test_a_new_configuration_trains_again_and_is_compared_with_the_champion(chan
     assert changeable.versions() == ([1, 2] if changed.code == 0 else [1])
 
 
+def test_an_edited_schema_judges_the_next_run_and_an_edit_taken_back_frees_it(changeable) -> None:
+    file = changeable.path / "schema.pbtxt"
+    reviewed = file.read_text()
+    bound = 'name: "fare_amount"\n  type: FLOAT\n'
+    assert bound in reviewed
+    file.write_text(reviewed.replace(bound, f"{bound}  float_domain {{ min: 20 }}\n"))
+    tightened = changeable.run()
+    assert tightened.code == 3, tightened.out + tightened.err
+    said = {f["feature"] for f in tightened.result["gates"]["data"]["findings"]}
+    assert "fare_amount" in said
+    assert "SpanExampleGen" in tightened.result["cached"]
+    file.write_text(reviewed + "# taken back\n")
+    assert changeable.run().result["status"] == "up_to_date"
+    assert changeable.versions() == [1]
+
+
 def test_edited_model_code_is_noticed_and_nothing_stale_is_reused(changeable, tmp_path) -> None:
     source = Path(outcome.__file__).parents[2]
     for room in ("pipeline", "models", "serving"):

@@ -16,7 +16,12 @@ SPANS = ("2019-09", "2019-10", "2019-11", "2019-12")
 _VALUES: dict[str, Any] = {
     "name": "trips",
     "output": "runs",
-    "data": {"path": "data", "pattern": "{span:%Y-%m}.*", "time_column": "started"},
+    "data": {
+        "path": "data",
+        "pattern": "{span:%Y-%m}.*",
+        "time_column": "started",
+        "schema_file": "schema.pbtxt",
+    },
     "window": {"train_spans": 2},
     "label": {"expression": "tip > 0.2 * fare", "leaks": {"tip": "float"}},
     "features": {
@@ -32,6 +37,11 @@ _VALUES: dict[str, Any] = {
     "quarantine": {"rules": {"negative": "distance < 0"}},
     "serving": {"path": "serving"},
 }
+
+
+_SCHEMA = "".join(
+    f'feature {{ name: "{n}" type: FLOAT }}\n' for n in ("fare", "distance", "riders")
+)
 
 
 def _config(folder: Path, **sections: Any) -> Any:
@@ -77,6 +87,7 @@ def make_scene(_spans: Path, tmp_path: Path) -> Callable[..., Any]:
         home = tmp_path / f"scene-{len(made)}"
         made.append(home)
         shutil.copytree(_spans, home / "data")
+        (home / "schema.pbtxt").write_text(_SCHEMA)
         return Scene(_config(home, **sections), SPANS)
 
     return make

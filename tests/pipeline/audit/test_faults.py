@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline import schema_file
 from pipeline.audit import catalog, workshop
 from pipeline.audit.fault import GATES, NotApplicableError
 
@@ -17,8 +18,8 @@ _SPOILING = [fault for fault in catalog.FAULTS.values() if fault.spoil]
 
 
 def _files(scene: Any) -> dict[str, str]:
-    folder = Path(scene.config.data.path)
-    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
+    files = [*Path(scene.config.data.path).iterdir(), Path(scene.config.data.schema_file)]
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(files) if p.exists()}
 
 
 def _spoil(scene: Any, name: str) -> Any:
@@ -65,6 +66,17 @@ def test_units_change_on_one_number_outside_the_label(make_scene: Callable[..., 
         _column(spoilt, "distance"), 1.609344 * _column(clean, "distance").astype(float)
     )
     np.testing.assert_array_equal(_column(spoilt, "fare"), _column(clean, "fare"))
+
+
+def test_a_bound_is_tightened_to_what_half_of_the_rows_break(
+    make_scene: Callable[..., Any],
+) -> None:
+    spoilt = _spoil(make_scene(), "schema-tightened")
+    schema = schema_file.read(spoilt.config.data.schema_file)
+    (distance,) = (f for f in schema.feature if f.HasField("float_domain"))
+    assert distance.name == "distance"
+    below = (_column(spoilt, "distance").astype(float) < distance.float_domain.min).mean()
+    assert 0.4 < below <= 0.5
 
 
 def test_labels_turn_in_one_slice_of_the_newest_span(make_scene: Callable[..., Any]) -> None:
