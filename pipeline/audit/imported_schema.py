@@ -34,7 +34,7 @@ def import_schema(scene: Scene) -> None:
     plan = plan_run(
         scene.config,
         span=scene.newest if len(scene.spans) > 1 else "",
-        root=places.artifacts,
+        root=places.artifacts_of(_RUN),
         metadata=metadata.sqlite_metadata_connection_config(places.metadata),
     )
     _OneNode(_RUN, lambda name, seconds: None).run(create_pipeline(scene.config, plan))
