@@ -60,3 +60,13 @@ def test_a_single_table_with_names_to_mend_and_gaps(bare_project) -> None:
     assert 60 < result["rows"]["eval"] < 170
     again = bare_project.run()
     assert again.result["status"] == "up_to_date"
+
+    # A hand removes the database of what was made: the folders of before are not written into,
+    # and what serves is the champion.
+    (tmp_path / "out" / "metadata.db").unlink()
+    toml = tmp_path / "headrace.toml"
+    toml.write_text(toml.read_text().replace("epochs = 30", "epochs = 31"))
+    anew = bare_project.run().result
+    assert anew["rows"] == result["rows"]
+    assert "does not know run" in anew["notes"][0] and "version 1" in anew["notes"][0]
+    assert anew["champion_metrics"] == pytest.approx(result["metrics"])
