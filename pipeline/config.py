@@ -11,7 +11,7 @@ import hashlib
 import json
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from models.config import Features, ModelConfig, RawType, Section, TrainingConfig
 from pipeline.vertex.config import VertexConfig
@@ -19,7 +19,17 @@ from pipeline.vertex.config import VertexConfig
 Policy = Literal["block", "warn", "retrain"]
 
 
-Encoding = Literal["utf-8", "latin-1", "utf-16"]
+def _text_encoding(name: str) -> str:
+    """A name of an encoding that Python can decode as text."""
+    try:
+        "".encode(name)
+    except LookupError as error:
+        known = "utf-8, latin-1, windows-1252, utf-16"
+        raise ValueError(f"must be an encoding that Python knows, such as {known}") from error
+    return name
+
+
+Encoding = Annotated[str, AfterValidator(_text_encoding)]
 
 
 class CsvOptions(Section):
@@ -28,13 +38,16 @@ class CsvOptions(Section):
     Attributes:
         delimiter: one character, or `auto`: the one of `,` `;` tab `|` that splits the header
             into known columns.
-        encoding: `utf-8` (with or without a byte-order mark), `latin-1` or `utf-16`.
+        encoding: `utf-8` (with or without a byte-order mark), `latin-1`, `windows-1252`,
+            `utf-16` or another that Python knows. A file that is UTF-8 is read as such.
+        escape: what stands before a quote within quotes: a quote, or a backslash.
         null_values: texts that mean "missing"; the empty field always does.
         decimal: what stands before a number's fraction, `.` or `,`.
     """
 
     delimiter: str = Field(default="auto", pattern=r"^(auto|[^\n\r\"])$")
     encoding: Encoding = "utf-8"
+    escape: Literal['"', "\\"] = '"'
     null_values: tuple[str, ...] = ()
     decimal: Literal[".", ","] = "."
 

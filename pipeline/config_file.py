@@ -36,7 +36,7 @@ def load(path: str | os.PathLike[str]) -> Config:
     """
     source = os.fspath(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")  # Notepad begins with a mark
     except OSError as error:
         raise ConfigError(
             source,

@@ -6,14 +6,13 @@ broken file picks another dialect and reads garbage without a word.
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import csv
 import difflib
-import io
 import os
 import re
 import tempfile
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 
@@ -24,13 +23,15 @@ from pyarrow import parquet
 from pipeline import files, sql
 from pipeline.config import CsvOptions
 from pipeline.errors import DataError, shorten
+from pipeline.ingest import csv_form, raw
 from pipeline.ingest.plan import IngestPlan
+from pipeline.ingest.raw import blocks, verify
+
+__all__ = ["blocks", "verify"]
 
 _PARQUET = (".parquet", ".pq")
 _CSV = (".csv", ".tsv", ".txt")
 _DELIMITERS = (",", ";", "\t", "|")
-#: A header is shorter than this.
-_BLOCK_BYTES = 1 << 20
 #: What DuckDB says of a broken row: its number, its text (it may run over lines), what is wrong.
 _CSV_ERROR = re.compile(
     r"CSV Error on Line: (?P<line>\d+)\s+Original Line: (?P<text>.*?)\n(?P<what>[^\n]+)\n+Possible",
@@ -72,7 +73,12 @@ def localized(path: str) -> Iterator[str]:
 
 
 def open_source(
-    connection: duckdb.DuckDBPyConnection, path: str, local: str, plan: IngestPlan
+    connection: duckdb.DuckDBPyConnection,
+    path: str,
+    local: str,
+    plan: IngestPlan,
+    *,
+    beginning: bool = False,
 ) -> tuple[dict[str, str], list[str]]:
     """Creates the view `source` with the file's rows, columns renamed.
 
@@ -81,6 +87,7 @@ def open_source(
         path: the file, as messages name it.
         local: where its content is.
         plan: names, renames and dialect.
+        beginning: whether the file's first rows will do.
 
     Returns:
         Columns with DuckDB's types, and the names of columns that the plan does not know.
@@ -95,7 +102,7 @@ def open_source(
         if kind_of(path) == "parquet":
             scan, names = parquet_scan(path, local)
         else:
-            scan, names = _csv_scan(path, local, plan)
+            scan, names = _csv_scan(connection, path, local, plan, beginning)
     except PermissionError as error:
         raise DataError(
             f"{path}: no permission to read it. Give it to this user (chmod u+r)."
@@ -129,21 +136,23 @@ def read_error(path: str, error: Exception) -> DataError:
     if row := _CSV_ERROR.search(message):
         where = f"{path}, line {row['line']}"
         if "not utf-8 encoded" in row["what"]:
-            return DataError(
-                f"{where}: is not UTF-8 text. Convert it, or set data.csv.encoding (for example "
-                '"latin-1").'
-            )
+            return csv_form.not_text(path, int(row["line"]), "UTF-8", _high_bytes(path))
         what = row["what"].replace("Expected Number of Columns", "expected columns")
-        return DataError(
-            f"{where}: the row is broken ({what.rstrip('.')}; {shorten(row['text'])}). The file "
-            "may be cut off or quoted wrongly; copy it again or mend the line."
-        )
+        return DataError(csv_form.broken_row(where, what.rstrip("."), row["text"]))
     if kind_of(path) == "parquet":
+        footer = "magic" in first or "footer" in first.lower()
         return DataError(
             f"{path}: is not a readable Parquet file; it may be truncated or still being "
-            f"written. Copy it again. ({first})"
+            f"written{': its footer is missing' if footer else ''}. Copy it again. ({first})"
         )
     return DataError(f"{path}: cannot be read; it may be cut off. Copy it again. ({first})")
+
+
+def _high_bytes(path: str) -> bytes:
+    """Bytes that tell one encoding of single bytes from another, of a file that is at hand."""
+    if not (files.is_local(path) and os.path.exists(path)):
+        return b""
+    return b"".join(bytes(set(block)) for block in blocks(path, path))
 
 
 def _require(path: str, names: set[str], plan: IngestPlan) -> None:
@@ -185,6 +194,7 @@ def _scanned(local: str) -> str:
 
 def parquet_scan(path: str, local: str) -> tuple[str, list[str]]:
     """The scan of a Parquet file, and its column names as they stand in the file."""
+    raw.refuse_other_files(path, local, "parquet")
     try:
         # DuckDB would call the second of two equal names `name_1`.
         names = parquet.read_schema(local).names
@@ -193,69 +203,45 @@ def parquet_scan(path: str, local: str) -> tuple[str, list[str]]:
     return f"read_parquet({_scanned(local)})", names
 
 
-def _csv_scan(path: str, local: str, plan: IngestPlan) -> tuple[str, list[str]]:
+def _csv_scan(
+    connection: duckdb.DuckDBPyConnection,
+    path: str,
+    local: str,
+    plan: IngestPlan,
+    beginning: bool,
+) -> tuple[str, list[str]]:
     """The scan of a CSV file with every column as text, and its column names."""
     delimiter, names = _split_header(path, header_line(path, local, plan.csv), plan)
-    return csv_scan(local, names, delimiter, plan.csv), names
+    shape = (delimiter, len(names))
+    read = csv_form.settled(path, local, plan.csv, shape, copy_for(connection), beginning=beginning)
+    return csv_scan(read, names, delimiter, plan.csv), names
+
+
+def copy_for(connection: duckdb.DuckDBPyConnection) -> str:
+    """Where a copy of a file may lie for as long as a connection lives."""
+    folder = tempfile.TemporaryDirectory(prefix="headrace-")
+    weakref.finalize(connection, folder.cleanup)
+    return os.path.join(folder.name, "copy.csv")
 
 
 def csv_scan(local: str, names: list[str], delimiter: str, options: CsvOptions) -> str:
     """SQL that reads a CSV file with every column as text; whatever is broken is an error."""
     columns = ", ".join(f"{sql.text(name)}: 'VARCHAR'" for name in names)
     nulls = ", ".join(sql.text(value) for value in ("", *options.null_values))
-    encoding = "" if options.encoding == "utf-8" else f", encoding={sql.text(options.encoding)}"
     return (
         f"read_csv({_scanned(local)}, auto_detect=false, header=true, strict_mode=true, "
         f"delim={sql.text(delimiter)}, quote='\"', escape='\"', nullstr=[{nulls}], "
-        f"columns={{{columns}}}{encoding})"
+        f"columns={{{columns}}})"
     )
 
 
 def header_line(path: str, local: str, options: CsvOptions) -> str:
-    """The first line of a CSV file, or more than that where the encoding hides its end.
+    """The beginning of a CSV file, the header in it.
 
     Raises:
         DataError: the file is empty, or not in its encoding.
     """
-    start = next(blocks(path, local), b"")
-    if not start:
-        raise DataError(f"{path}: is empty. Copy it again, or remove it.")
-    encoding = "utf-8-sig" if options.encoding == "utf-8" else options.encoding
-    # An incremental decoder does not mind that the block may end inside a character.
-    decoder = codecs.getincrementaldecoder(encoding)()
-    try:
-        return decoder.decode(start.split(b"\n", 1)[0] if encoding == "utf-8-sig" else start)
-    except UnicodeError as error:
-        raise DataError(
-            f"{path}, line 1: is not {options.encoding} text. Convert it, or set data.csv.encoding."
-        ) from error
-
-
-def verify(path: str, local: str) -> None:
-    """Decompresses a compressed file to its end; DuckDB does not notice a zstd file cut off.
-
-    Raises:
-        DataError: it is cut off or damaged.
-    """
-    if _codec(local):
-        for _ in blocks(path, local):
-            pass
-
-
-def _codec(local: str) -> str | None:
-    return {".gz": "gzip", ".zst": "zstd"}.get(os.path.splitext(local.lower())[1])
-
-
-def blocks(path: str, local: str) -> Iterator[bytes]:
-    """The file's content, decompressed."""
-    try:
-        with pa.input_stream(local, compression=_codec(local)) as stream:
-            while block := stream.read(_BLOCK_BYTES):
-                yield block
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be decompressed; it may be cut off. Copy it again. ({error})"
-        ) from error
+    return csv_form.start_of(path, local, options)
 
 
 def _split_header(path: str, header: str, plan: IngestPlan) -> tuple[str, list[str]]:
@@ -266,25 +252,25 @@ def _split_header(path: str, header: str, plan: IngestPlan) -> tuple[str, list[s
     hits = -1
     for delimiter in candidates:
         try:
-            names = header_names(header, delimiter)
+            names = header_names(header, delimiter, plan.csv.escape)
         except csv.Error as error:
             raise DataError(f"{path}, line 1: is no CSV header ({error}).") from error
         count = len(known & set(names))
         if count > hits:
             best, hits = (delimiter, names), count
     delimiter, names = best
+    first = header.split("\n", 1)[0].strip()
     if hits <= 0:
-        others = [d for d in _DELIMITERS if d != delimiter and d in header]
+        others = [d for d in _DELIMITERS if d != delimiter and d in first]
         hint = f" It looks delimited by {others[0]!r}: set data.csv.delimiter." if others else ""
         raise DataError(
-            f"{path}: its header {shorten(header.strip())} has none of the columns of [features] "
+            f"{path}: its header {shorten(first)} has none of the columns of [features] "
             f"when split by {delimiter!r}.{hint} The first line must hold the column names "
             "(see [data.rename] for other names)."
         )
     return delimiter, names
 
 
-def header_names(header: str, delimiter: str) -> list[str]:
+def header_names(header: str, delimiter: str, escape: str = '"') -> list[str]:
     """The column names in a header; a column without a name gets one."""
-    names = next(csv.reader(io.StringIO(header, newline=""), delimiter=delimiter), [])
-    return [name.strip() or f"unnamed_{index}" for index, name in enumerate(names)]
+    return csv_form.names_of(header, delimiter, escape)

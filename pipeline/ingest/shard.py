@@ -276,7 +276,7 @@ def check(shard: Shard, plan: IngestPlan) -> None:
         ConfigError: the label expression or a rule does not fit the columns.
     """
     with sql.connect() as connection, reader.localized(shard.path) as local:
-        types, _ = reader.open_source(connection, shard.path, local, plan)
+        types, _ = reader.open_source(connection, shard.path, local, plan, beginning=True)
         judge(connection, types, shard, plan)
         refuse_other_labels(connection, shard.path, plan.label.expression)
 

@@ -118,8 +118,10 @@ def _csv_lines(state: State) -> list[Line]:
     if csv is None:
         return []
     lines = [Line("delimiter", csv.delimiter), Line("encoding", csv.encoding)]
-    if csv.encoding == "latin-1":
+    if csv.encoding != "utf-8":
         lines[-1].why = "it is not UTF-8"
+    if csv.escape != '"':
+        lines.append(Line("escape", csv.escape, 'a quote within quotes is written \\"'))
     if csv.null_values:
         why = "texts that stand among numbers or never mean anything else"
         lines.append(Line("null_values", list(csv.null_values), why))

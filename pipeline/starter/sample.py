@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import os
 import re
@@ -12,9 +11,10 @@ from dataclasses import dataclass
 import duckdb
 
 from pipeline import sql
-from pipeline.config import CsvOptions, Encoding
+from pipeline.config import CsvOptions
 from pipeline.errors import DataError
-from pipeline.ingest import reader
+from pipeline.ingest import csv_form, reader
+from pipeline.starter import dialect
 from pipeline.starter.sources import Source
 
 #: What is looked at, at most. A reader of a larger table is told so.
@@ -23,8 +23,6 @@ ROWS, CELLS, FILES = 200_000, 10_000_000, 40
 COLUMNS = 2_000
 #: Above so many bytes files are not read to their end: their first rows stand for them.
 WHOLE_BYTES = 2_000_000_000
-#: Read to find the encoding.
-_ENCODING_BYTES = 64_000_000
 
 #: Texts by which programs say that a value is missing. The first kind never means anything else.
 NULL_TEXTS = ("\\N", "NULL", "null", "#N/A", "<NA>", "nan", "NaN", "N/A", "n/a")
@@ -77,8 +75,8 @@ def load(connection: duckdb.DuckDBPyConnection, source: Source) -> Sample:
         local = [stack.enter_context(reader.localized(path)) for path, _ in chosen]
         paths = [path for path, _ in chosen]
         is_csv = reader.kind_of(paths[0]) == "csv"
-        options = _dialect(connection, paths[-1], local[-1]) if is_csv else None
-        scans, names = _scans(paths, local, options)
+        options = _dialect(connection, paths, local) if is_csv else None
+        scans, names = _scans(connection, paths, local, options)
         order = list(dict.fromkeys(name for columns in names for name in columns))
         reader.refuse_duplicates(paths[-1], order)
         if len(order) > COLUMNS:
@@ -107,9 +105,13 @@ def load(connection: duckdb.DuckDBPyConnection, source: Source) -> Sample:
 
 
 def _scans(
-    paths: Sequence[str], local: Sequence[str], options: CsvOptions | None
+    connection: duckdb.DuckDBPyConnection,
+    paths: Sequence[str],
+    local: Sequence[str],
+    options: CsvOptions | None,
 ) -> tuple[list[str], list[list[str]]]:
     scans, names = [], []
+    beginning = _too_large(local)
     for path, here in zip(paths, local, strict=True):
         if not os.path.getsize(here):
             raise DataError(f"{path}: is empty (0 bytes). Copy it again, or remove it.")
@@ -117,8 +119,11 @@ def _scans(
             scan, columns = reader.parquet_scan(path, here)
         else:
             header = reader.header_line(path, here, options)
-            columns = reader.header_names(header, options.delimiter)
-            scan = reader.csv_scan(here, columns, options.delimiter, options)
+            columns = reader.header_names(header, options.delimiter, options.escape)
+            shape = (options.delimiter, len(columns))
+            copy = reader.copy_for(connection)
+            read = csv_form.settled(path, here, options, shape, copy, beginning=beginning)
+            scan = reader.csv_scan(read, columns, options.delimiter, options)
         reader.refuse_duplicates(path, columns)
         scans.append(scan)
         names.append(columns)
@@ -132,7 +137,7 @@ def _count(
     scans: Sequence[str],
 ) -> int | None:
     """Rows of all files; None if they are too large to be read to their end."""
-    if sum(os.path.getsize(here) for here in local) > WHOLE_BYTES:
+    if _too_large(local):
         return None
     total = 0
     for path, here, scan in zip(paths, local, scans, strict=True):
@@ -142,6 +147,10 @@ def _count(
         except duckdb.Error as error:
             raise reader.read_error(path, error) from error
     return total
+
+
+def _too_large(local: Sequence[str]) -> bool:
+    return sum(os.path.getsize(here) for here in local) > WHOLE_BYTES
 
 
 def _fill(
@@ -169,21 +178,17 @@ def _fill(
 # --- the dialect of CSV files --------------------------------------------------------------
 
 
-def _dialect(connection: duckdb.DuckDBPyConnection, path: str, local: str) -> CsvOptions:
-    """Delimiter and encoding of a CSV file; the rest is found in the sample."""
-    encoding = _encoding(path, local)
-    header = reader.header_line(path, local, CsvOptions(encoding=encoding)).split("\n")[0]
-    pattern = re.sub(r"([*?\[])", r"[\1]", local)
-    given = "" if encoding == "utf-8" else f", encoding={sql.text(encoding)}"
-    try:
-        found = connection.execute(
-            "SELECT Delimiter, Quote, SkipRows FROM "
-            f"sniff_csv({sql.text(pattern)}, sample_size=10000{given})"
-        ).fetchone()
-    except duckdb.Error:  # one column, or a broken file, which reading it will say better
-        found = None
+def _dialect(
+    connection: duckdb.DuckDBPyConnection, paths: Sequence[str], local: Sequence[str]
+) -> CsvOptions:
+    """Delimiter, encoding and escape of CSV files; the rest is found in the sample."""
+    encoding = dialect.encoding_of(paths, local)
+    options = CsvOptions(encoding=encoding)
+    starts = [reader.header_line(*one, options) for one in zip(paths, local, strict=True)]
+    path, start = paths[-1], starts[-1]
+    escape = dialect.escape_of(starts)
+    found = dialect.sniffed(connection, csv_form.unescaped(start) if escape != '"' else start)
     delimiter, quote, skipped = found or (",", '"', 0)
-    delimiter = {"\\t": "\t"}.get(delimiter, delimiter)
     if skipped:
         raise DataError(
             f"{path}: has {skipped} line(s) before the column names. Remove them: the first line "
@@ -194,33 +199,18 @@ def _dialect(connection: duckdb.DuckDBPyConnection, path: str, local: str) -> Cs
             f"{path}: is delimited by {delimiter!r} and quoted with {quote}; only single "
             'characters and " can be read. Write it again as plain CSV.'
         )
-    names = reader.header_names(header, delimiter)
+    names = reader.header_names(start, delimiter, escape)
     if len(names) == 1:  # the sniffer does not insist on what splits the header
-        delimiter = next((d for d in ",;\t|" if d in header), delimiter)
-        names = reader.header_names(header, delimiter)
+        first = start.partition("\n")[0]
+        delimiter = next((d for d in ",;\t|" if d in first), delimiter)
+        names = reader.header_names(start, delimiter, escape)
     numbers = [name for name in names if re.fullmatch(r"[-+]?\d+([.,]\d+)?", name)]
     if len(numbers) > len(names) / 2:
         raise DataError(
             f"{path}: its first line looks like a row ({', '.join(names[:5])}), not like column "
             "names. Add a line with the column names."
         )
-    return CsvOptions(delimiter=delimiter, encoding=encoding)
-
-
-def _encoding(path: str, local: str) -> Encoding:
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    seen = 0
-    for block in reader.blocks(path, local):
-        if not seen and block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            return "utf-16"
-        try:
-            decoder.decode(block)
-        except UnicodeDecodeError:
-            return "latin-1"
-        seen += len(block)
-        if seen > _ENCODING_BYTES:
-            break
-    return "utf-8"
+    return CsvOptions(delimiter=delimiter, encoding=encoding, escape=escape)
 
 
 def find_texts(connection: duckdb.DuckDBPyConnection, sample: Sample) -> CsvOptions | None:

@@ -422,3 +422,12 @@ def test_whatever_the_file_says_the_answer_is_faults_with_keys(tree: dict[str, A
     for fault in caught.value.faults:
         assert fault.key.startswith((*Config.model_fields, *tree))
         assert fault.rule and fault.remedy
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "headrace.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + b'name = "trips"\nfoo = 1\n')
+    with pytest.raises(ConfigError) as caught:
+        config_file.load(path)
+    told = str(caught.value)
+    assert "foo" in told and "is not TOML" not in told and "name: " not in told
