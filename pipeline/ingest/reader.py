@@ -116,7 +116,8 @@ def open_source(
 
     renamed = [plan.rename.get(name, name) for name in names]
     refuse_duplicates(path, renamed)
-    extra = [name for name, new in zip(names, renamed, strict=True) if new not in plan.known()]
+    known = plan.known()
+    extra = [name for name, new in zip(names, renamed, strict=True) if new not in known]
     _require(path, set(renamed), plan)
     selected = ", ".join(
         f"{sql.quote(name)} AS {sql.quote(new)}" for name, new in zip(names, renamed, strict=True)

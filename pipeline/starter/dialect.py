@@ -17,6 +17,8 @@ from pipeline.ingest import csv_form, reader
 
 #: Read of all files together to find the encoding.
 _ENCODING_BYTES = 64_000_000
+#: Cells by which the SQL engine finds a dialect; its time grows with them.
+_SNIFFED_CELLS = 200_000
 #: First bytes that say the encoding.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -114,6 +116,8 @@ def sniffed(connection: duckdb.DuckDBPyConnection, start: str) -> tuple[str, str
         start: the beginning of a file.
     """
     lines = "\n".join(start.replace("\r\n", "\n").replace("\r", "\n").split("\n")[:20_000])
+    columns = 1 + max(lines.partition("\n")[0].count(mark) for mark in _DELIMITERS)
+    rows = max(100, min(10_000, _SNIFFED_CELLS // columns))
     with tempfile.TemporaryDirectory(prefix="headrace-") as folder:
         path = os.path.join(folder, "start.csv")
         whole = lines[: lines.rfind("\n") + 1] or lines
@@ -122,7 +126,7 @@ def sniffed(connection: duckdb.DuckDBPyConnection, start: str) -> tuple[str, str
         try:
             found = connection.execute(
                 "SELECT Delimiter, Quote, SkipRows FROM "
-                f"sniff_csv({sql.text(path)}, sample_size=10000)"
+                f"sniff_csv({sql.text(path)}, sample_size={rows}, all_varchar=true)"
             ).fetchone()
         except duckdb.Error:  # one column, or a broken file, which reading it will say better
             return None

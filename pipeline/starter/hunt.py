@@ -30,10 +30,11 @@ def by_figures(state: State, judged: Judged) -> None:
         if decision.kind == "elapsed":
             start, end = (rows.column(str(decision.spec[key])) for key in ("start", "end"))
             rows = rows.append_column(name, pc.subtract(end, start))
+    there = set(rows.column_names)
     looked_at = [
         name
         for name, decision in state.decisions.items()
-        if decision.used and decision.kind != "text" and name in rows.column_names
+        if decision.used and decision.kind != "text" and name in there
     ]
     held_out = judged.held_out
     state.scores = leaks.scores(rows.select(looked_at), judged.label, held_out)

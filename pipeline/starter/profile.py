@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline import sql
 from pipeline.starter.sample import SHARD, Sample, nested
@@ -27,6 +30,10 @@ _TIME_WORDS = re.compile(
 )
 #: Values listed at most.
 TOP = 100
+#: Columns, and their cells, that one query looks at.
+_COLUMNS_AT_ONCE, _CELLS_AT_ONCE = 50, 5_000_000
+#: Values that are tried before all are: most columns hold no moments.
+_FEW = 20
 
 
 @dataclass
@@ -100,55 +107,91 @@ class Profile:
 def columns(connection: duckdb.DuckDBPyConnection, sample: Sample) -> list[Profile]:
     """Profiles of all columns, in their order."""
     decimal = sample.csv.decimal if sample.csv else "."
-    return [_column(connection, sample, name, decimal) for name in sample.names]
-
-
-def _column(
-    connection: duckdb.DuckDBPyConnection, sample: Sample, name: str, decimal: str
-) -> Profile:
-    kind = sample.types[name]
-    found = Profile(name, kind, sample.rows)
-    if nested(kind):
-        column = sql.quote(name)
-        (found.present,) = connection.execute(f"SELECT count({column}) FROM sample").fetchone() or (
-            0,
-        )
-        return found
-    value = sql.typed(name, "string", kind)
-    number = sql.typed(name, "float", kind, decimal=decimal)
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE one AS SELECT v, n, {SHARD} FROM (SELECT "
-        f"CASE WHEN {sql.present(name, kind)} THEN {value} END AS v, {number} AS n, {SHARD} "
-        "FROM sample)"
-    )
-    row: tuple[Any, ...] = (
-        connection.execute(
-            "SELECT count(v), count(n), count(*) FILTER (n = trunc(n)), min(n), max(n), "
-            "quantile_cont(n, [0.001, 0.01, 0.05, 0.5, 0.95, 0.99, 0.999]) FILTER (isfinite(n)), "
-            "avg(length(v)), avg(length(v) - length(replace(v, ' ', '')) + 1) FROM one"
-        ).fetchone()
-        or (0,) * 8
-    )
-    found.present, found.numbers, found.whole = row[:3]
-    found.low, found.high = row[3] or 0.0, row[4] or 0.0
-    found.quantiles = tuple(row[5] or ())
-    found.length, found.words = row[6] or 0.0, row[7] or 0.0
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE many AS SELECT v, count(*) AS c FROM one "
-        "WHERE v IS NOT NULL GROUP BY v"
-    )
-    found.distinct, found.singletons = connection.execute(
-        "SELECT count(*), count(*) FILTER (c = 1) FROM many"
-    ).fetchone() or (0, 0)
-    found.top = connection.execute(
-        f"SELECT v, c FROM many ORDER BY c DESC, v LIMIT {TOP}"
-    ).fetchall()
-    shares = connection.execute(
-        f"SELECT {SHARD}, count(v) / count(*) FROM one GROUP BY 1 ORDER BY 1"
-    ).fetchall()
-    found.shares = tuple(share for _, share in shares)
-    _moments(connection, found)
+    # A query for many columns costs little more than one for a single column.
+    size = max(1, min(_COLUMNS_AT_ONCE, _CELLS_AT_ONCE // max(1, sample.rows)))
+    found: list[Profile] = []
+    for start in range(0, len(sample.names), size):
+        some = [
+            Profile(name, sample.types[name], sample.rows)
+            for name in sample.names[start : start + size]
+        ]
+        _presence(connection, [one for one in some if nested(one.type)])
+        _figures(connection, [one for one in some if not nested(one.type)], decimal)
+        found += some
     return found
+
+
+def _presence(connection: duckdb.DuckDBPyConnection, some: Sequence[Profile]) -> None:
+    for one in some:
+        (one.present,) = connection.execute(
+            f"SELECT count({sql.quote(one.name)}) FROM sample"
+        ).fetchone() or (0,)
+
+
+def _figures(connection: duckdb.DuckDBPyConnection, some: Sequence[Profile], decimal: str) -> None:
+    """Fills in profiles of columns that hold one value a row, all of them at once."""
+    if not some:
+        return
+    made = ", ".join(
+        f"CASE WHEN {sql.present(one.name, one.type)} THEN "
+        f"{sql.typed(one.name, 'string', one.type)} END AS v{at}, "
+        f"{sql.typed(one.name, 'float', one.type, decimal=decimal)} AS n{at}"
+        for at, one in enumerate(some)
+    )
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE part AS SELECT {made}, {SHARD} FROM sample")
+    shares = connection.execute(
+        f"SELECT {', '.join(f'count(v{at}) / count(*)' for at in range(len(some)))} "
+        f"FROM part GROUP BY {SHARD} ORDER BY {SHARD}"
+    ).fetchall()
+    for at, (one, row) in enumerate(
+        zip(some, _asked(connection, _NUMBERS, range(len(some))), strict=True)
+    ):
+        one.present, one.numbers, one.whole, low, high, quantiles = row
+        one.low, one.high, one.quantiles = low or 0.0, high or 0.0, tuple(quantiles or ())
+        one.shares = tuple(share[at] for share in shares)
+    texts = [at for at, one in enumerate(some) if not one.is_number]
+    for at, (length, words) in zip(texts, _asked(connection, _WORDS, texts), strict=True):
+        some[at].length, some[at].words = length or 0.0, words or 0.0
+    names = ", ".join(f"v{at}" for at in range(len(some)))
+    values = connection.sql(f"SELECT {names} FROM part").to_arrow_table()
+    for one, column in zip(some, values.columns, strict=True):
+        _values(connection, one, column.combine_chunks())
+        _moments(connection, one)
+
+
+#: Aggregates of column `at` of table `part`.
+_NUMBERS = (
+    "count(v{at})",
+    "count(n{at})",
+    "count(*) FILTER (n{at} = trunc(n{at}))",
+    "min(n{at})",
+    "max(n{at})",
+    "quantile_cont(n{at}, [0.001, 0.01, 0.05, 0.5, 0.95, 0.99, 0.999]) FILTER (isfinite(n{at}))",
+)
+_WORDS = ("avg(length(v{at}))", "avg(length(v{at}) - length(replace(v{at}, ' ', '')) + 1)")
+
+
+def _asked(
+    connection: duckdb.DuckDBPyConnection, aggregates: Sequence[str], columns: Sequence[int]
+) -> list[tuple[Any, ...]]:
+    """The aggregates of each column, all in one query."""
+    if not columns:
+        return []
+    asked = ", ".join(one.format(at=at) for at in columns for one in aggregates)
+    (row,) = connection.execute(f"SELECT {asked} FROM part").fetchall()
+    size = len(aggregates)
+    return [row[start : start + size] for start in range(0, len(row), size)]
+
+
+def _values(connection: duckdb.DuckDBPyConnection, found: Profile, column: pa.Array) -> None:
+    """Counts a column's values; they become table `many`, each once."""
+    counts = pa.table(dict(zip("vc", pc.value_counts(column.drop_null()).flatten(), strict=True)))
+    found.distinct = counts.num_rows
+    found.singletons = pc.sum(pc.equal(counts["c"], 1)).as_py() or 0
+    order = [("c", "descending"), ("v", "ascending")]
+    top = counts.take(pc.select_k_unstable(counts, TOP, order))
+    found.top = list(zip(top["v"].to_pylist(), top["c"].to_pylist(), strict=True))
+    connection.register("many", counts)
 
 
 def _moments(connection: duckdb.DuckDBPyConnection, found: Profile) -> None:
@@ -166,11 +209,11 @@ def _moments(connection: duckdb.DuckDBPyConnection, found: Profile) -> None:
         kind,
         time_format=None if found.time_format == "auto" else found.time_format,
     )
-    first, last, found.hours, found.days, found.months = connection.execute(
+    ((first, last, found.hours, found.days, found.months),) = connection.execute(
         "SELECT min(t), max(t), count(DISTINCT t // 3600 % 24), count(DISTINCT t // 86400), "
         "count(DISTINCT strftime(make_timestamp(t * 1000000), '%Y-%m')) "
-        f"FROM (SELECT {moment} AS t FROM one) WHERE abs(t) < 100000000000"
-    ).fetchone() or (None, None, 0, 0, 0)
+        f"FROM (SELECT {moment} AS t FROM many) WHERE abs(t) < 100000000000"
+    ).fetchall()
     if first is None or last is None:
         found.time_format = None
     else:
@@ -186,10 +229,9 @@ def _time_format(connection: duckdb.DuckDBPyConnection, found: Profile) -> str |
         return None
     if _fits(connection, found, "TRY_CAST(v AS TIMESTAMPTZ)"):
         return "auto"
+    moments = {form: f"try_strptime(v, {sql.text(form)})" for form in TIME_FORMATS}
     fitting = [
-        form
-        for form in TIME_FORMATS
-        if _fits(connection, found, f"try_strptime(v, {sql.text(form)})")
+        form for form in _promising(connection, moments) if _fits(connection, found, moments[form])
     ]
     if not fitting:
         return None
@@ -199,13 +241,22 @@ def _time_format(connection: duckdb.DuckDBPyConnection, found: Profile) -> str |
     return fitting[0]
 
 
+def _promising(connection: duckdb.DuckDBPyConnection, moments: Mapping[str, str]) -> list[str]:
+    """Those expressions over `v` that give a moment for the first few values, all in one query."""
+    (row,) = connection.execute(
+        f"SELECT count(*), {', '.join(f'count({moment})' for moment in moments.values())} "
+        f"FROM (SELECT v FROM many LIMIT {_FEW})"
+    ).fetchall()
+    return [form for form, good in zip(moments, row[1:], strict=True) if good >= 0.98 * row[0]]
+
+
 def _fits(connection: duckdb.DuckDBPyConnection, found: Profile, moment: str) -> bool:
     """Whether an expression over `v` gives a moment for (almost) all values."""
     # Distinct values are tried, a few first: most columns fail at once.
-    for limit in (20, 1_000_000_000):
-        good, seen = connection.execute(
+    for limit in (_FEW, 1_000_000_000):
+        ((good, seen),) = connection.execute(
             f"SELECT count({moment}), count(*) FROM (SELECT v FROM many LIMIT {limit})"
-        ).fetchone() or (0, 1)
+        ).fetchall()
         if good < 0.98 * seen:
             return False
     return found.distinct > 0

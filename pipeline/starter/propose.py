@@ -144,7 +144,12 @@ def _parse(state: State, text: str) -> Config:
 def _judge(state: State) -> Judged:
     """The sample through ingestion's own eyes, with the configuration as it is by now."""
     plan = IngestPlan.of(_parse(state, layout.draft(state, None).text()))
-    return judge(state.connection, state.source, state.sample, plan, state.names, state.window)
+    if state.judged is None or state.judged[0] != plan:  # the same plan, the same judgement
+        judged = judge(
+            state.connection, state.source, state.sample, plan, state.names, state.window
+        )
+        state.judged = (plan, judged)
+    return state.judged[1]
 
 
 def _bind(state: State, config: Config) -> None:

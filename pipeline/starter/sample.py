@@ -18,9 +18,9 @@ from pipeline.starter import dialect
 from pipeline.starter.sources import Source
 
 #: What is looked at, at most. A reader of a larger table is told so.
-ROWS, CELLS, FILES = 200_000, 10_000_000, 40
+ROWS, CELLS, FILES = 200_000, 4_000_000, 40
 #: More take minutes, and a model of so many columns takes thought, not a proposal.
-COLUMNS = 2_000
+COLUMNS = 10_000
 #: Above so many bytes files are not read to their end: their first rows stand for them.
 WHOLE_BYTES = 2_000_000_000
 
@@ -225,7 +225,7 @@ def find_texts(connection: duckdb.DuckDBPyConnection, sample: Sample) -> CsvOpti
     every = ", ".join(sql.text(value) for value in (*NULL_TEXTS, *OTHER_NULL_TEXTS))
     always = ", ".join(sql.text(value) for value in NULL_TEXTS)
     found: set[str] = set()
-    for name in sample.names:
+    for name in _columns_with(connection, sample, every):
         column = sql.quote(name)
         value = f"replace({column}, ',', '.')" if comma else column
         fits = (
@@ -249,16 +249,24 @@ def find_texts(connection: duckdb.DuckDBPyConnection, sample: Sample) -> CsvOpti
     )
 
 
+def _columns_with(connection: duckdb.DuckDBPyConnection, sample: Sample, texts: str) -> list[str]:
+    """Columns that hold one of some texts (SQL literals, separated by commas)."""
+    asked = ", ".join(f"bool_or({sql.quote(name)} IN ({texts}))" for name in sample.names)
+    row = connection.execute(f"SELECT {asked} FROM sample").fetchone() or ()
+    return [name for name, holds in zip(sample.names, row, strict=True) if holds]
+
+
 def _has_decimal_commas(connection: duckdb.DuckDBPyConnection, sample: Sample) -> bool:
-    commas = points = 0
-    for name in sample.names:
-        column = sql.quote(name)
-        with_comma, with_point = connection.execute(
-            f"SELECT count(*) FILTER (regexp_full_match({column}, '[-+]?\\d+,\\d+')), "
-            f"count(*) FILTER (regexp_full_match({column}, '[-+]?\\d+\\.\\d+')) FROM sample"
-        ).fetchone() or (0, 0)
-        commas, points = commas + with_comma, points + with_point
-    return commas > 0 and points == 0
+    def holding(mark: str) -> str:
+        return ", ".join(
+            f"coalesce(bool_or(regexp_full_match({sql.quote(name)}, '[-+]?\\d+{mark}\\d+')), false)"
+            for name in sample.names
+        )
+
+    commas, points = connection.execute(
+        f"SELECT list_bool_or([{holding(',')}]), list_bool_or([{holding('[.]')}]) FROM sample"
+    ).fetchone() or (False, False)
+    return bool(commas and not points)
 
 
 def apply_nulls(connection: duckdb.DuckDBPyConnection, sample: Sample, csv: CsvOptions) -> None:

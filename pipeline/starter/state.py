@@ -10,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.ingest.plan import IngestPlan
 from pipeline.spans import Window
 from pipeline.starter.decide import Decision
+from pipeline.starter.judged import Judged
 from pipeline.starter.labels import Label
 from pipeline.starter.profile import Profile
 from pipeline.starter.sample import Sample, nested
@@ -55,6 +57,7 @@ class State:
         time_why: why that one.
         scores: AUC of each column alone.
         remarks: what a person should know.
+        judged: the last plan, and what ingestion says of the sample by it.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -72,6 +75,7 @@ class State:
     time_why: str = ""
     scores: dict[str, float] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    judged: tuple[IngestPlan, Judged] | None = None
 
 
 def numbers(column: pa.ChunkedArray) -> np.ndarray:
