@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -14,11 +14,13 @@ from pipeline.cli.options import config_option, json_option
 from pipeline.errors import DataError
 
 if TYPE_CHECKING:
-    from pipeline.config import Config
-    from pipeline.drift.report import Calibration, Comparison
+    from pipeline.drift.report import Calibration
+    from pipeline.drift.span import Looked
 
 
 _TOLD = ("kolmogorov_smirnov", "l_infinity", "label_rate")
+#: As `headrace schema diff` ends where there are differences.
+_ALARMS = 5
 
 
 @click.group()
@@ -81,6 +83,8 @@ def calibrate(
 
 
 def _show_calibration(measured: Calibration, console: Console) -> None:
+    from pipeline.drift.notes import restless
+
     console.print(
         f"measured on {measured.spans[0]} … {measured.spans[-1]} ({len(measured.spans)} spans of "
         f"{measured.span_rows:,} rows): at most one false alarm in {measured.false_alarms} quiet "
@@ -92,10 +96,16 @@ def _show_calibration(measured: Calibration, console: Console) -> None:
         table.add_column(heading)
     for feature, bounds in measured.thresholds.items():
         # One of several; all are in the file.
-        name = next(name for name in _TOLD if name in bounds)
+        name = next((name for name in _TOLD if name in bounds), "")
         found = measured.detectable.get(feature, "")
-        table.add_row(feature, name, f"{bounds[name]:.3g}", found)
+        table.add_row(feature, name, f"{bounds[name]:.3g}" if name else "none", found)
     console.print(table, highlight=False)
+    for feature, trend in measured.trends.items():
+        told = f"{feature} trends, by {trend}: compared at the newest span's level"
+        console.print(told, markup=False, highlight=False)
+    if measured.restless:
+        told = restless(measured.restless)
+        console.print(told, style="yellow", markup=False, highlight=False)
     for span, features in measured.outliers.items():
         console.print(
             f"not quiet, and not counted: {span}: {', '.join(features)}",
@@ -109,62 +119,34 @@ def _show_calibration(measured: Calibration, console: Console) -> None:
 @config_option
 @click.option("--span", metavar="SPAN", help="To look at; default: the newest.")
 @click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, metavar="N")
+@click.option("--exit-code", is_flag=True, help="End with 5 if anything alarms.")
 @json_option
-def show(config_file: str, span: str | None, top: int, as_json: bool) -> None:
-    """Compare a span with the window before it, without a run."""
+def show(config_file: str, span: str | None, top: int, exit_code: bool, as_json: bool) -> None:
+    """Compare a span with the window before it, without a run.
+
+    With --json: `alarms`, what alarms, each with its measure, value, threshold and what [gates]
+    does about it; and every distance that was measured.
+    """
     from pipeline import config_file as reader
+    from pipeline.drift import span as work
 
     config = reader.load(config_file)
     say = Console(stderr=True)
-    comparison = _compared(config, span, lambda name: say.print(f"reading {name}", style="dim"))
+    looked = work.look(config, span, lambda name: say.print(f"reading {name}", style="dim"))
     if as_json:
-        click.echo(comparison.model_dump_json())
-        return
-    _show(comparison, top, Console(soft_wrap=True))
+        click.echo(json.dumps(work.as_json(looked, config, dt.datetime.now(dt.UTC).date())))
+    else:
+        _show(looked, top, Console(soft_wrap=True))
+    if exit_code and looked.alarming:
+        raise click.exceptions.Exit(_ALARMS)
 
 
-def _compared(config: Config, span: str | None, progress: Any) -> Comparison:
-    from pipeline import files, schema_file, spans
-    from pipeline.drift import calibration, compare, reference
-    from pipeline.drift.columns import columns
-    from pipeline.drift.report import Calibration, Side
-
-    window = spans.choose_window(
-        reference.discovered(config),
-        newest=span,
-        train_spans=config.window.train_spans,
-        eval_spans=config.window.eval_spans,
-        gap=config.window.gap,
-    )
-    rows = reference.samples(config, window.spans, progress)
-    held_out = set(window.labels()["eval"])
-    made = {name: columns(t, config.features, config.label.name) for name, t in rows.items()}
-    before = [made[name] for name in rows if name not in held_out]
-    newest = [made[name] for name in rows if name in held_out]
-    features = compare.together(before, newest)
-    sizes = [sum(rows[name].num_rows for name in names) for names in window.labels().values()]
-    text, schema = calibration.text(config), config.data.schema_file
-    bounds = compare.thresholds(
-        features,
-        Calibration.model_validate(json.loads(text)).thresholds if text else {},
-        schema_file.thresholds(schema_file.read(schema)) if files.exists(schema) else {},
-        current_rows=sizes[1],
-        false_alarms=config.drift.false_alarms,
-    )
-    train = window.labels()["train"]
-    sides = (
-        Side(label=f"{train[0]} … {train[-1]}", rows=sizes[0], sampled=sizes[0]),
-        Side(label=", ".join(window.labels()["eval"]), rows=sizes[1], sampled=sizes[1]),
-    )
-    return compare.compare("drift", sides, features, bounds, config.drift.known_after)
-
-
-def _show(comparison: Comparison, top: int, console: Console) -> None:
+def _show(looked: Looked, top: int, console: Console) -> None:
     from pipeline.drift.words import message
 
+    comparison, alarming = looked.comparison, looked.alarming
     old, new = comparison.reference, comparison.current
     console.print(f"{new.label} ({new.rows:,} rows) against {old.label} ({old.rows:,} rows)")
-    alarming = [one for one in comparison.features if any(m.alarms for m in one.measures)]
     for feature in alarming[:top]:
         console.print(
             f"{feature.feature}: {message(comparison, feature)}",
@@ -177,10 +159,13 @@ def _show(comparison: Comparison, top: int, console: Console) -> None:
     quiet = [one for one in comparison.features if one not in alarming]
     known = [one.feature for one in quiet if (one.excess or 0) > 1]
     if known:
-        console.print(f"known, for the window holds it already: {', '.join(known)}")
+        names = f"known, for the window holds it already: {', '.join(known)}"
+        console.print(names, markup=False, highlight=False)
     closest = max((one.excess or 0.0 for one in quiet if one.feature not in known), default=0.0)
     console.print(
         f"{len(quiet) - len(known)} of {len(comparison.features)} features within their "
         f"thresholds (the closest at {closest:.0%} of its own)",
         highlight=False,
     )
+    for note in looked.notes:
+        console.print(f"note: {note}", style="dim", markup=False, highlight=False)

@@ -126,6 +126,7 @@ class DistributionValidator(base_component.BaseComponent):  # type: ignore[misc]
             drift=config.drift,
             label=config.label.name,
             calibration_max=config.evaluation.bars.calibration_max,
+            pattern=config.data.pattern,
         )
         super().__init__(
             DistributionValidatorSpec(

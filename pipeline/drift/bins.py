@@ -34,6 +34,7 @@ class Binned:
         codes: the bin of each value, int32, part after part.
         sizes: values in each part.
         by_row: whether there is one code a row.
+        trend: along which earlier parts were moved to the newest one's level; "" for none.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Binned:
     codes: Array
     sizes: list[int]
     by_row: bool
+    trend: str = ""
 
     def counts(self) -> Array:
         """Values by part and bin, int64 [parts, bins]."""

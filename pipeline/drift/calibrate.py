@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pipeline.config import Config
-from pipeline.drift import noise
+from pipeline.drift import noise, trends
 from pipeline.drift.bins import Array, Binned
 from pipeline.drift.columns import Column
-from pipeline.drift.compare import known_distances, together
+from pipeline.drift.compare import known_distances, restless, together, within_reach
 from pipeline.drift.measures import measure
 from pipeline.drift.noise import Test
 from pipeline.drift.report import Calibration
@@ -41,19 +41,23 @@ def calibrate(
         config: window, false alarms.
         today: the date that is noted.
     """
-    features = together(columns)
+    moving = _trends(columns)
+    trending = {one.name: one.name in moving for one in columns[0]}
+    features = together(columns, trending=trending)
     rows = [max(len(column.values) for column in part if column.by_row) for part in columns]
     median = int(np.median(rows))
     window = config.window.train_spans
-    recent = together(columns[-window - 1 :])
+    recent = together(columns[-window - 1 :], trending=trending)
     null = noise.permuted(recent, median, replicates=_REPLICATES, seed=0)
     chance = noise.by_chance(null, config.drift.false_alarms)
-    seen, positions = _rolling(features, window, config.drift.known_after, chance)
+    seen, positions = _rolling(features, columns, window, config.drift.known_after, chance)
     quiet, out = noise.without_outliers(seen)
-    bounds = noise.with_spans(chance, null, quiet, config.drift.false_alarms)
-    thresholds: dict[str, dict[str, float]] = {}
+    wanted = noise.with_spans(chance, null, quiet, config.drift.false_alarms)
+    bounds = within_reach(wanted)
+    # A feature without any threshold is named too: it was looked at.
+    thresholds: dict[str, dict[str, float]] = {feature.name: {} for feature in features}
     for (feature, name), bound in bounds.items():
-        thresholds.setdefault(feature, {})[name] = float(f"{bound:.4g}")
+        thresholds[feature][name] = float(f"{bound:.4g}")
     outliers: dict[str, set[str]] = {}
     for test, left in out.items():
         for number in left:
@@ -66,12 +70,27 @@ def calibrate(
         correction=noise.CORRECTION,
         thresholds=thresholds,
         detectable=_detectable(features, columns, bounds),
+        trends={name: str(trend) for name, trend in moving.items()},
+        restless=tuple(restless({feature for feature, _ in wanted}, bounds)),
         outliers={span: tuple(sorted(outliers[span])) for span in sorted(outliers)},
     )
 
 
+def _trends(columns: Sequence[Sequence[Column]]) -> dict[str, trends.Trend]:
+    """Numbers that move in a line over all spans."""
+    parts: dict[str, list[Array]] = {}
+    for column in (one for part in columns for one in part if one.type == "numeric"):
+        parts.setdefault(column.name, []).append(column.values)
+    found = {name: trends.of(values) for name, values in parts.items()}
+    return {name: trend for name, trend in found.items() if trend}
+
+
 def _rolling(
-    features: Sequence[Binned], window: int, known_after: int, chance: Mapping[Test, float]
+    features: Sequence[Binned],
+    columns: Sequence[Sequence[Column]],
+    window: int,
+    known_after: int,
+    chance: Mapping[Test, float],
 ) -> tuple[dict[Test, list[float]], dict[Test, list[int]]]:
     """Each span against those before it, as the gate compares; and which span each figure is of.
 
@@ -82,10 +101,16 @@ def _rolling(
     for feature in features:
         counts = feature.counts()
         for position in range(MIN_WINDOW, len(counts)):
-            before = counts[max(0, position - window) : position]
+            first = max(0, position - window)
+            before, newest = counts[first:position], counts[position]
+            if feature.trend:  # as it was known then, not as the spans after it tell
+                parts = [[one for one in part if one.name == feature.name] for part in columns]
+                then = together(parts[first:position], [parts[position]], {feature.name: True})
+                *earlier, newest = then[0].counts()
+                before = np.stack(earlier)
             reference = before.sum(axis=0)
             known = known_distances(feature.type, before, known_after)
-            for name, value in measure(feature.type, reference, counts[position]).items():
+            for name, value in measure(feature.type, reference, newest).items():
                 test = (feature.name, name)
                 far = float(value) > _NEWS * chance.get(test, np.inf)
                 if far and value <= known.get(name, 0.0):
@@ -105,8 +130,11 @@ def _detectable(
     for feature in features:
         counts = feature.counts()
         if feature.edges is not None:
-            parts = [one.values for part in columns for one in part if one.name == feature.name]
-            told[feature.name] = _shifted(feature, parts, counts, bounds)
+            parts = [one for part in columns for one in part if one.name == feature.name]
+            if feature.trend:
+                trend = trends.of([part.values for part in parts], wanted=True)
+                parts = trends.levelled(parts, trend, len(parts) - 1)
+            told[feature.name] = _shifted(feature, [one.values for one in parts], counts, bounds)
         else:
             told[feature.name] = _moved(feature, counts, bounds)
     return told
@@ -155,7 +183,7 @@ def _found(feature: Binned, counts: Array, moved: Array, bounds: Mapping[Test, f
     """Share of the spans whose changed rows are too far from the other spans."""
     rest = counts.sum(axis=0) - counts
     found = [
-        value > bounds[feature.name, name]
+        value > bounds.get((feature.name, name), np.inf)
         for name, value in measure(feature.type, rest, moved).items()
     ]
     return float(np.any(found, axis=0).mean())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from pipeline.drift import noise
+from pipeline.drift import noise, own, trends
 from pipeline.drift.bins import MISSING, OTHERS, Array, Binned, binned
 from pipeline.drift.columns import Column, Type
-from pipeline.drift.measures import FLOORS, chance, measure, shares
+from pipeline.drift.measures import RANGES, chance, measure, shares
 from pipeline.drift.noise import Test
 from pipeline.drift.report import (
     Bin,
@@ -24,8 +25,8 @@ from pipeline.drift.report import (
 
 #: Dealings from which thresholds are set where none were calibrated.
 _REPLICATES = 200
-#: Quiet spans differ by more than chance; how much is not known without calibration.
-_UNCALIBRATED = 3.0
+#: Measures of values; where these can say nothing, the population stability index cannot either.
+_SHAPE = ("kolmogorov_smirnov", "l_infinity")
 #: Spans before one that make a past to compare it with.
 _MIN_BEFORE = 3
 #: Bins that are told of a category: the most frequent ones on either side.
@@ -33,21 +34,35 @@ _SHOWN = 40
 
 
 def together(
-    reference: Sequence[Sequence[Column]], current: Sequence[Sequence[Column]] = ()
+    reference: Sequence[Sequence[Column]],
+    current: Sequence[Sequence[Column]] = (),
+    trending: Mapping[str, bool] | None = None,
 ) -> list[Binned]:
     """Features that all sides have, binned.
 
     Args:
         reference: parts that choose the bins, such as the spans of a window; each its columns.
         current: further parts.
+        trending: number → whether its spans are brought to the newest one's level; those that it
+            does not name are if they move in a line. None: no number is.
     """
     parts = [{column.name: column for column in part} for part in (*reference, *current)]
     names = [column.name for column in reference[0] if all(column.name in part for part in parts)]
     split = len(reference)
-    return [
-        binned([part[name] for part in parts[:split]], [part[name] for part in parts[split:]])
-        for name in names
-    ]
+    made = []
+    for name in names:
+        each = [part[name] for part in parts]
+        trend = None if trending is None else _trend(each[:split], trending.get(name))
+        each = trends.levelled(each, trend, split if current else split - 1)
+        feature = binned(each[:split], each[split:])
+        made.append(replace(feature, trend=str(trend)) if trend else feature)
+    return made
+
+
+def _trend(spans: Sequence[Column], wanted: bool | None) -> trends.Trend | None:
+    if spans[0].type != "numeric" or wanted is False:
+        return None
+    return trends.of([part.values for part in spans], wanted=wanted is True)
 
 
 def thresholds(
@@ -57,26 +72,44 @@ def thresholds(
     *,
     current_rows: int,
     false_alarms: int,
+    kind: Compared = "drift",
 ) -> dict[Test, float]:
-    """The calibrated thresholds, and for features without any what chance alone explains.
+    """The calibrated thresholds, and for features without any what the window's spans show.
 
     Args:
-        features: binned.
+        features: binned; the last part is the current one.
         calibrated: feature → measure → threshold.
         contract: the same, of the schema: what a reviewer set there counts.
         current_rows: rows of the current side.
         false_alarms: comparisons of which one may alarm.
+        kind: what is compared; of requests, and of one table, chance is what is known.
     """
     bounds: dict[Test, float] = {}
     unknown = [feature for feature in features if feature.name not in calibrated]
     if unknown and current_rows:
         null = noise.permuted(unknown, current_rows, replicates=_REPLICATES, seed=0)
-        for test, bound in noise.by_chance(null, false_alarms).items():
-            bounds[test] = max(_UNCALIBRATED * bound, FLOORS.get(test[1], 0.0))
+        bounds = own.thresholds(unknown, null, false_alarms, kind)
     for known in (calibrated, contract):
         for name, by_measure in known.items():
             bounds |= {(name, one): bound for one, bound in by_measure.items()}
-    return bounds
+    return within_reach(bounds)
+
+
+def within_reach(bounds: Mapping[Test, float]) -> dict[Test, float]:
+    """The thresholds that a distance can pass; without any a feature cannot be judged."""
+    beyond = {test for test, bound in bounds.items() if bound >= RANGES.get(test[1], np.inf)}
+    restless = {name for name, one in beyond if one in _SHAPE}
+    return {
+        test: bound
+        for test, bound in bounds.items()
+        if test not in beyond and not (test[1] == "psi" and test[0] in restless)
+    }
+
+
+def restless(features: Iterable[str], bounds: Mapping[Test, float]) -> list[str]:
+    """Features whose values have no threshold that a distance could pass; in their order."""
+    judged = {name for name, one in bounds if one != "missing_rate"}
+    return sorted(set(features) - judged)
 
 
 def compare(
@@ -85,6 +118,7 @@ def compare(
     features: Sequence[Binned],
     bounds: Mapping[Test, float],
     known_after: int | None = None,
+    season: Sequence[int] = (),
 ) -> Comparison:
     """The comparison of the last part with all others.
 
@@ -95,8 +129,9 @@ def compare(
         bounds: threshold of each feature and measure.
         known_after: a shift is news in its first spans; once so many parts of the reference lie as
             far from it as the current one, a model trained on it has seen them. None: always news.
+        season: parts of the reference of the current one's season: what is as it was then is known.
     """
-    made = [_feature(feature, bounds, known_after) for feature in features]
+    made = [_feature(feature, bounds, known_after, season) for feature in features]
     return Comparison(kind=kind, reference=sides[0], current=sides[1], features=ordered(made))
 
 
@@ -110,26 +145,30 @@ def ordered(features: Iterable[Feature]) -> tuple[Feature, ...]:
     )
 
 
-def _feature(feature: Binned, bounds: Mapping[Test, float], known_after: int | None) -> Feature:
+def _feature(
+    feature: Binned, bounds: Mapping[Test, float], known_after: int | None, season: Sequence[int]
+) -> Feature:
     counts = feature.counts()
     reference, current = counts[:-1].sum(axis=0), counts[-1]
     values = measure(feature.type, reference, current)
     known = known_distances(feature.type, counts[:-1], known_after)
-    measures = [
-        Measured(
-            name=name,
-            value=round(float(value), 6),
-            threshold=bounds.get((feature.name, name)),
-            known=_is_known(float(value), known.get(name, 0.0), bounds.get((feature.name, name))),
-        )
-        for name, value in values.items()
-    ]
+    then = measure(feature.type, counts[list(season)].sum(axis=0), current) if season else {}
+    measures = []
+    for name, value in values.items():
+        threshold = bounds.get((feature.name, name))
+        measured = Measured(name=name, value=round(float(value), 6), threshold=threshold)
+        if threshold is not None and value > threshold:
+            seen = _is_known(float(value), known.get(name, 0.0), threshold)
+            again = name in then and float(then[name]) <= threshold
+            measured = measured.model_copy(update={"known": seen or again})
+        measures.append(measured)
     told = [one.excess for one in measures if one.threshold]
     change = np.abs(shares(reference) - shares(current))
     worst = int(change.argmax())
     return Feature(
         feature=feature.name,
         type=feature.type,
+        trend=feature.trend,
         measures=tuple(measures),
         excess=round(max(told), 4) if told else None,
         chance=chance(reference, current),
@@ -158,13 +197,9 @@ def known_distances(kind: Type, spans: Array, after: int | None) -> dict[str, fl
     return {name: float(np.sort(values)[-after]) for name, values in each.items()}
 
 
-def _is_known(value: float, known: float, threshold: float | None) -> bool:
+def _is_known(value: float, known: float, threshold: float) -> bool:
     """Whether a distance is one that the window holds already, by a quarter and its noise."""
-    return (
-        threshold is not None
-        and value > threshold
-        and value <= 1.25 * known + threshold * (known > threshold)
-    )
+    return value <= 1.25 * known + threshold * (known > threshold)
 
 
 def history(

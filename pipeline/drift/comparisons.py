@@ -11,13 +11,14 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from models.config import Features, Section
 from pipeline import schema_file, serving_contract
 from pipeline.config import DriftConfig
-from pipeline.drift import champion, compare, requests, words
+from pipeline.drift import champion, compare, notes, requests, seasons, words
 from pipeline.drift.bins import Binned, binned
 from pipeline.drift.columns import Column, columns
 from pipeline.drift.noise import Test
 from pipeline.drift.report import (
     Calibration,
     CalibrationSummary,
+    Compared,
     Comparison,
     Measured,
     Report,
@@ -29,9 +30,6 @@ from pipeline.ingest.summary import Ingested
 #: The feature that stands for the champion's predictions.
 PREDICTION = "champion's prediction"
 
-#: A span of so many times more or fewer rows than the calibrated ones has another noise.
-_OTHER_SIZE = 2.0
-
 
 class Comparing(Section):
     """What the executor needs of the configuration."""
@@ -39,6 +37,7 @@ class Comparing(Section):
     drift: DriftConfig
     label: str
     calibration_max: float
+    pattern: str = ""
 
 
 class Comparisons:
@@ -71,6 +70,7 @@ class Comparisons:
             for split in ("train", "eval")
         )
         self._notes: list[str] = []
+        self._trending = calibration.trending() if calibration else {}
         self._violations: list[serving_contract.Violation] = []
 
     def report(self, model: str | None) -> Report:
@@ -82,14 +82,18 @@ class Comparisons:
         # Of one table the two splits are compared, and nothing has gone before.
         splits = len(self._ingested.spans) == 1
         newest = self._columns(rows)
-        features = compare.together(window, [newest])
-        bounds = self._bounds(features, rows.num_rows)
+        kind: Compared = "splits" if splits else "drift"
+        features = compare.together(window, [newest], None if splits else self._trending)
+        bounds = self._bounds(features, rows.num_rows, kind)
+        if not splits:
+            self._note(features, bounds, rows.num_rows)
         drift = compare.compare(
-            "splits" if splits else "drift",
+            kind,
             (self._window(), self._side(self._newest, "eval")),
             features,
             bounds,
             None if splits else self._comparing.drift.known_after,
+            self._season(),
         )
         comparisons = [self._with_champion(drift, rows, model)]
         comparisons += self._skew(window)
@@ -100,36 +104,37 @@ class Comparisons:
                 for span in (*(span for span, _ in self._train), self._newest[-1][0])
             ]
             last = self._columns(self._newest[-1][1])
-            past = compare.history(spans, compare.together([*window, last]), bounds)
+            past = compare.history(spans, compare.together(window, [last], self._trending), bounds)
         return Report(
             comparisons=tuple(comparisons),
             history=tuple(past),
             calibration=self._summary(),
             violations=tuple(self._violations),
-            notes=tuple(self._notes),
+            notes=tuple(dict.fromkeys(self._notes)),
+            uncalibrated=""
+            if splits or self._calibration
+            else notes.uncalibrated(len(self._train)),
         )
+
+    def _season(self) -> list[int]:
+        newest, window = self._newest[-1][0], [span for span, _ in self._train]
+        return seasons.alike(self._comparing.pattern, window, newest)
 
     def _columns(self, rows: pa.Table) -> list[Column]:
         return columns(rows, self._features, self._comparing.label)
 
-    def _bounds(self, features: list[Binned], rows: int) -> dict[Test, float]:
+    def _note(self, features: list[Binned], bounds: dict[Test, float], rows: int) -> None:
+        self._notes += notes.of_thresholds(features, bounds, self._calibration, rows)
+
+    def _bounds(self, features: list[Binned], rows: int, kind: Compared) -> dict[Test, float]:
         known = self._calibration
-        if known and rows and not 1 / _OTHER_SIZE < rows / known.span_rows < _OTHER_SIZE:
-            self._notes.append(
-                f"thresholds were measured on spans of {known.span_rows:,} rows; {rows:,} are "
-                "compared. Measure again: headrace drift calibrate"
-            )
-        if not known:
-            self._notes.append(
-                "thresholds are three times what chance explains, because none were measured. "
-                "Measure them on quiet spans: headrace drift calibrate"
-            )
         return compare.thresholds(
             features,
             known.thresholds if known else {},
             schema_file.thresholds(self._schema),
             current_rows=rows,
             false_alarms=self._comparing.drift.false_alarms,
+            kind=kind,
         )
 
     def _window(self) -> Side:
@@ -147,24 +152,31 @@ class Comparisons:
         """The comparison with the champion's predictions as one more feature."""
         if model is None:
             return drift
-        reference = pa.concat_tables(rows for _, rows in self._train)
-        reference = sample.smallest(reference, self._comparing.drift.sample_rows)
-        sides = []
-        for side in (reference, rows):
-            try:
-                values = champion.predictions(model, side)
-            except ValueError as error:
-                self._notes.append(f"the champion was not asked: {error}")
-                return drift
-            sides.append(Column(PREDICTION, "prediction", values))
-        feature = binned(sides[:1], sides[1:])
-        bounds = self._chance([feature], rows.num_rows)
+        # A span each, so that it is seen what they differ by.
+        limit = max(1, self._comparing.drift.sample_rows // len(self._train))
+        parts = [*(sample.smallest(rows, limit) for _, rows in self._train), rows]
+        try:
+            values = champion.predictions(model, pa.concat_tables(parts))
+        except ValueError as error:
+            self._notes.append(f"the champion was not asked: {error}")
+            return drift
+        ends = np.cumsum([part.num_rows for part in parts])[:-1]
+        sides = [Column(PREDICTION, "prediction", one) for one in np.split(values, ends)]
+        feature = binned(sides[:-1], sides[-1:])
+        bounds = compare.thresholds(
+            [feature],
+            {},
+            {},
+            current_rows=rows.num_rows,
+            false_alarms=self._comparing.drift.false_alarms,
+            kind=drift.kind,
+        )
         (told,) = compare.compare(
-            drift.kind, (drift.reference, drift.current), [feature], bounds
+            drift.kind, (drift.reference, drift.current), [feature], bounds, season=self._season()
         ).features
         labels = np.asarray(rows[self._comparing.label], dtype=np.float64)
         mean = float(labels.mean())
-        off = abs(float(sides[1].values.mean()) / mean - 1) if mean else 0.0
+        off = abs(float(sides[-1].values.mean()) / mean - 1) if mean else 0.0
         calibration = Measured(
             name="calibration", value=round(off, 6), threshold=self._comparing.calibration_max
         )
@@ -172,11 +184,6 @@ class Comparisons:
         excess = max(one.excess for one in measured)
         told = told.model_copy(update={"measures": measured, "excess": round(excess, 4)})
         return drift.model_copy(update={"features": compare.ordered([told, *drift.features])})
-
-    def _chance(self, features: list[Binned], rows: int) -> dict[Test, float]:
-        return compare.thresholds(
-            features, {}, {}, current_rows=rows, false_alarms=self._comparing.drift.false_alarms
-        )
 
     def _skew(self, window: list[list[Column]]) -> Iterator[Comparison]:
         drift = self._comparing.drift
@@ -192,8 +199,9 @@ class Comparisons:
             return
         asked = columns(rows, self._features, None)
         without = [[one for one in part if one.type != "label"] for part in window]
-        features = compare.together(without, [asked])
-        bounds = self._bounds(features, rows.num_rows)
+        splits = len(self._ingested.spans) == 1
+        features = compare.together(without, [asked], None if splits else self._trending)
+        bounds = self._bounds(features, rows.num_rows, "splits" if splits else "skew")
         side = Side(label=words.REQUESTS, rows=rows.num_rows, sampled=rows.num_rows)
         yield compare.compare("skew", (self._window(), side), features, bounds)
 

@@ -37,6 +37,9 @@ FLOORS: Mapping[str, float] = {
     "label_rate": 0.01,
 }
 
+#: No distance can be larger; the population stability index alone has no such end.
+RANGES: Mapping[str, float] = dict.fromkeys(set(FLOORS) - {"psi"}, 1.0)
+
 
 def shares(counts: Counts) -> np.ndarray[Any, Any]:
     """Shares of the bins; zeros where there is no row at all."""

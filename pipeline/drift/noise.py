@@ -98,6 +98,8 @@ def with_spans(
     null: Distances,
     seen: Mapping[Test, Sequence[float]],
     false_alarms: int,
+    *,
+    times_furthest: float = np.inf,
 ) -> dict[Test, float]:
     """Thresholds that also allow for what quiet spans differ by beyond chance.
 
@@ -109,6 +111,8 @@ def with_spans(
         null: distances without a change, by test.
         seen: distances of quiet spans from those before them, by test.
         false_alarms: spans of which one may alarm.
+        times_furthest: the bound allows for so many times the furthest span at most: a season's
+            spans are not normal, and none lies far beyond the others.
     """
     features = len({feature for feature, _ in chance})
     level = 1 - (1 - 1 / false_alarms) ** (1 / max(features, 1))
@@ -124,7 +128,8 @@ def with_spans(
         if square <= np.quantile(means, 0.95):
             continue
         reach = stats.t.ppf(1 - level / 2, len(measured) - 1) * np.sqrt(1 + 1 / len(measured))
-        bound = threshold**power + reach**2 * (square - expected)
+        furthest = times_furthest * measured.max() ** (power / 2) / np.sqrt(square)
+        bound = threshold**power + min(float(reach), float(furthest)) ** 2 * (square - expected)
         bounds[test] = float(bound ** (1 / power))
     return bounds
 

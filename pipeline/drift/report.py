@@ -59,10 +59,12 @@ class Feature(Section):
     Attributes:
         excess: the largest of its measures'.
         chance: probability of so uneven counts if both sides were one population (chi-square test).
+        trend: along which the reference was moved to the newest span's level; "" for none.
     """
 
     feature: str
     type: Type
+    trend: str = ""
     measures: tuple[Measured, ...]
     excess: float | None
     chance: float
@@ -114,6 +116,8 @@ class Calibration(Section):
         thresholds: feature → measure → threshold.
         detectable: feature → the smallest shift that is found nine times in ten.
         outliers: span → features that were not quiet there, and not counted.
+        trends: number → how it moves; it is compared at the newest span's level.
+        restless: features that differ from span to span as far as a distance can tell.
     """
 
     date: dt.date
@@ -124,6 +128,12 @@ class Calibration(Section):
     thresholds: dict[str, dict[str, float]]
     detectable: dict[str, str]
     outliers: dict[str, tuple[str, ...]] = {}
+    trends: dict[str, str] = {}
+    restless: tuple[str, ...] = ()
+
+    def trending(self) -> dict[str, bool]:
+        """Calibrated features → whether they are compared at the newest span's level."""
+        return {name: name in self.trends for name in self.thresholds}
 
 
 class CalibrationSummary(Section):
@@ -144,6 +154,7 @@ class Report(Section):
         calibration: None: thresholds are from chance alone.
         violations: what logged requests hold that the schema's SERVING environment forbids.
         notes: what could not be compared, or should be known of the thresholds.
+        uncalibrated: where the window tells too little of what is usual, what to do about it.
     """
 
     comparisons: tuple[Comparison, ...] = ()
@@ -151,3 +162,4 @@ class Report(Section):
     calibration: CalibrationSummary | None = None
     violations: tuple[Violation, ...] = ()
     notes: tuple[str, ...] = ()
+    uncalibrated: str = ""

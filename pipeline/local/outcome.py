@@ -18,6 +18,7 @@ from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline import evaluation, findings
+from pipeline.drift import report as drift_report
 from pipeline.ingest.summary import FILE as INGEST_FILE
 from pipeline.ingest.summary import Ingested
 from pipeline.local.result import RunResult
@@ -80,6 +81,9 @@ def fill_from(result: RunResult, nodes: dict[str, NodeOutcome], expected: Iterab
     """Completes a run's result from what its nodes came to; outputs must be local."""
     result.cached = [n for n, o in nodes.items() if o.state == mlmd.Execution.CACHED]
     _fill_rows(result, nodes)
+    drift = _told(nodes, "DistributionValidator", "drift", drift_report.FILE)
+    if drift and drift.get("uncalibrated") and drift["uncalibrated"] not in result.notes:
+        result.notes.append(drift["uncalibrated"])
     verdict = _verdict(nodes)
     if verdict:
         result.gates["data"] = verdict
