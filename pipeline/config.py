@@ -67,6 +67,8 @@ class DataConfig(Section):
             Without `{span}` all files are one table, split by `window.holdout`.
         rename: column name in the files → name used here. A file may have either.
         optional_columns: columns that a file may lack; they count as missing there.
+        path_columns: columns whose value stands in the path of a file, as `name=value/`, where the
+            file itself has none of that name.
         time_column: a timestamp feature; rows outside their span's period are quarantined.
         time_formats: timestamp feature → how its column is written, where it is neither a moment,
             ISO text nor seconds since 1970: `milliseconds`, `microseconds` or `nanoseconds` since
@@ -78,6 +80,7 @@ class DataConfig(Section):
     pattern: str
     rename: dict[str, str] = {}
     optional_columns: tuple[str, ...] = ()
+    path_columns: tuple[str, ...] = ()
     time_column: str | None = None
     time_formats: dict[str, TimeFormat] = {}
     schema_file: str = "schema/schema.pbtxt"

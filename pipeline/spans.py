@@ -129,6 +129,14 @@ class SpanPattern:
             raise PatternError("skips a date directive between its coarsest and its finest")
         return cls(text, formats[0])
 
+    def keys(self) -> set[str]:
+        """Keys whose values are (part of) the span: of `year={span:%Y}` year."""
+        marked = _PLACEHOLDER.sub(
+            lambda match: "/".join(f"\0{part}" for part in (match[1] or "").split("/")), self.text
+        )
+        folders = [folder for folder in marked.split("/")[:-1] if "\0" in folder]
+        return {f.replace("\0", "").partition("=")[0] for f in folders if "=" in f}
+
     def glob(self) -> str:
         """The glob pattern that finds every file of every span."""
         pieces = _PLACEHOLDER.split(self.text)

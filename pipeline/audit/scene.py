@@ -67,7 +67,8 @@ class Scene:
         with sql.connect() as connection:
             connection.execute("SET threads=1")  # row numbers must not depend on the machine
             path = sql.text(str(self.file(span or self.newest)))
-            connection.execute(f"CREATE TEMP TABLE rows AS SELECT * FROM read_parquet({path})")
+            scan = f"read_parquet({path}, hive_partitioning=false)"
+            connection.execute(f"CREATE TEMP TABLE rows AS SELECT * FROM {scan}")
             yield connection
 
     def query(self, statement: str, span: str | None = None) -> pa.Table:

@@ -145,6 +145,8 @@ def set_up(
     for item in window.spans:
         table = _sampled(item, config, rows * (2 if window.split_by_row else 1))
         name = f"{item.span.label}.parquet"
+        for folder in ("data", "earlier", "all"):  # a label such as 2024/01 is a path
+            (root / folder / name).parent.mkdir(parents=True, exist_ok=True)
         parquet.write_table(table, root / "all" / name)
         if window.split_by_row:
             half = table.num_rows // 2

@@ -70,7 +70,8 @@ def predict(
         from pipeline.cli import predict_rows
 
         read = table.read(path, _limit(limit, as_json), _dialect(config))
-        rows = predict_rows.typed(read.renamed(config.data.rename), config)
+        named = predict_rows.with_path(read.renamed(config.data.rename), path, config)
+        rows = predict_rows.typed(named, config)
         with clients.connect(
             place, model=config.serving.model_name, version=version, label=label, timeout=timeout
         ) as client:

@@ -6,6 +6,7 @@ server; ingestion's own SQL reads them here too, so that both understand them al
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,10 +15,28 @@ import pyarrow as pa
 from pipeline import sql
 from pipeline.config import Config
 from pipeline.errors import DataError, shorten
+from pipeline.ingest import hive
 from pipeline.ingest.plan import IngestPlan
 from serving.client.table import Table
 
 _SOURCES = {"int64": "BIGINT", "double": "DOUBLE", "string": "VARCHAR"}
+
+
+def with_path(rows: Table, path: str, config: Config) -> Table:
+    """The rows with the columns that stand in their file's path (`data.path_columns`).
+
+    Args:
+        rows: with the names of the configuration.
+        path: the file they come from.
+        config: says which columns those are.
+    """
+    data = config.data
+    added = hive.columns(os.path.abspath(path), data.path_columns, rows.names, data.rename)
+    return Table(
+        rows.rows,
+        (*rows.names, *added),
+        lambda name: [added[name]] * rows.rows if name in added else rows.column(name),
+    )
 
 
 def typed(rows: Table, config: Config) -> Table:

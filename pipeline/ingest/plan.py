@@ -23,6 +23,7 @@ class IngestPlan(Section):
     rules: dict[str, str]
     rename: dict[str, str]
     optional_columns: tuple[str, ...]
+    path_columns: tuple[str, ...] = ()
     time_column: str | None
     time_formats: dict[str, str]
     csv: CsvOptions
@@ -38,6 +39,7 @@ class IngestPlan(Section):
             rules=config.quarantine.rules,
             rename=config.data.rename,
             optional_columns=config.data.optional_columns,
+            path_columns=config.data.path_columns,
             time_column=config.data.time_column,
             time_formats=config.data.time_formats,
             csv=config.data.csv,

@@ -23,7 +23,7 @@ from pyarrow import parquet
 from pipeline import files, sql
 from pipeline.config import CsvOptions
 from pipeline.errors import DataError, shorten
-from pipeline.ingest import csv_form, raw
+from pipeline.ingest import csv_form, hive, raw
 from pipeline.ingest.plan import IngestPlan
 from pipeline.ingest.raw import blocks, verify
 
@@ -118,9 +118,16 @@ def open_source(
     refuse_duplicates(path, renamed)
     known = plan.known()
     extra = [name for name, new in zip(names, renamed, strict=True) if new not in known]
-    _require(path, set(renamed), plan)
+    keys = hive.columns(path, plan.path_columns, renamed, plan.rename)
+    _require(path, {*renamed, *keys}, plan)
     selected = ", ".join(
-        f"{sql.quote(name)} AS {sql.quote(new)}" for name, new in zip(names, renamed, strict=True)
+        [
+            *(
+                f"{sql.quote(old)} AS {sql.quote(new)}"
+                for old, new in zip(names, renamed, strict=True)
+            ),
+            *(f"{literal(value)} AS {sql.quote(key)}" for key, value in keys.items()),
+        ]
     )
     try:
         connection.execute(f"CREATE OR REPLACE TEMP VIEW source AS SELECT {selected} FROM {scan}")
@@ -128,6 +135,11 @@ def open_source(
     except duckdb.Error as error:
         raise read_error(path, error) from error
     return types, extra
+
+
+def literal(value: str | None) -> str:
+    """A text, or a missing one, as an SQL literal."""
+    return "NULL::VARCHAR" if value is None else sql.text(value)
 
 
 def read_error(path: str, error: Exception) -> DataError:
@@ -164,7 +176,10 @@ def _require(path: str, names: set[str], plan: IngestPlan) -> None:
     hints = []
     for name in missing[:5]:
         near = difflib.get_close_matches(name, spare, n=1, cutoff=0.5)
-        hints.append(f"{name} (the file has {near[0]!r})" if near else name)
+        if name in plan.path_columns:
+            hints.append(f"{name} (nor has its path a folder {name}=…)")
+        else:
+            hints.append(f"{name} (the file has {near[0]!r})" if near else name)
     raise DataError(
         f"{path}: lacks column(s) {', '.join(hints)}. If a column has another name, add it to "
         "[data.rename]; if files may lack it, to data.optional_columns; if it is no longer "
@@ -201,7 +216,8 @@ def parquet_scan(path: str, local: str) -> tuple[str, list[str]]:
         names = parquet.read_schema(local).names
     except (OSError, pa.ArrowException) as error:
         raise read_error(path, error) from error
-    return f"read_parquet({_scanned(local)})", names
+    # Else a folder's `key=value`, wherever it is, would replace the file's column of that name.
+    return f"read_parquet({_scanned(local)}, hive_partitioning=false)", names
 
 
 def _csv_scan(
@@ -230,7 +246,8 @@ def csv_scan(local: str, names: list[str], delimiter: str, options: CsvOptions) 
     columns = ", ".join(f"{sql.text(name)}: 'VARCHAR'" for name in names)
     nulls = ", ".join(sql.text(value) for value in ("", *options.null_values))
     return (
-        f"read_csv({_scanned(local)}, auto_detect=false, header=true, strict_mode=true, "
+        f"read_csv({_scanned(local)}, auto_detect=false, hive_partitioning=false, header=true, "
+        "strict_mode=true, "
         f"delim={sql.text(delimiter)}, quote='\"', escape='\"', nullstr=[{nulls}], "
         f"columns={{{columns}}})"
     )

@@ -98,6 +98,15 @@ def _data_lines(state: State, schema: str) -> list[Line]:
     if files.is_local(base) and (base + "/").startswith(folder + "/"):
         base = os.path.relpath(base, folder)
     lines = [Line("path", base), Line("pattern", state.source.pattern, state.source.why)]
+    in_path = [
+        state.names[name]
+        for name in state.sample.path_columns
+        if state.names[name] in state.decisions
+        or state.names[name] in {leak.name for leak in state.leaks}
+    ]
+    if in_path:
+        why = "in the path of each file, as name=value, and not in the file itself"
+        lines.append(Line("path_columns", in_path, why))
     if state.time_column:
         lines.append(Line("time_column", state.time_column, state.time_why))
     absent = {state.names[name]: count for name, count in state.sample.absent.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -45,6 +45,7 @@ class Sample:
         rows: in the table.
         total: in the files; None where they were not read to their end.
         csv: how CSV files are written, None for Parquet.
+        path_columns: those of `names` that stand in the files' paths.
     """
 
     files: tuple[str, ...]
@@ -55,6 +56,7 @@ class Sample:
     rows: int
     total: int | None
     csv: CsvOptions | None
+    path_columns: tuple[str, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -77,6 +79,8 @@ def load(connection: duckdb.DuckDBPyConnection, source: Source) -> Sample:
         is_csv = reader.kind_of(paths[0]) == "csv"
         options = _dialect(connection, paths, local) if is_csv else None
         scans, names = _scans(connection, paths, local, options)
+        keys = [source.path_columns(path) for path in paths]
+        in_path = _with_keys(scans, names, keys)
         order = list(dict.fromkeys(name for columns in names for name in columns))
         reader.refuse_duplicates(paths[-1], order)
         if len(order) > COLUMNS:
@@ -101,7 +105,28 @@ def load(connection: duckdb.DuckDBPyConnection, source: Source) -> Sample:
         rows=rows,
         total=total,
         csv=options,
+        path_columns=in_path,
     )
+
+
+def _with_keys(
+    scans: list[str], names: list[list[str]], keys: Sequence[Mapping[str, str | None]]
+) -> tuple[str, ...]:
+    """Adds to each file's scan and columns what its path says; a column of any file wins.
+
+    Returns:
+        The names of the columns added.
+    """
+    taken = {name.lower() for columns in names for name in columns}
+    added = list(dict.fromkeys(key for one in keys for key in one))
+    added = [key for key in added if key.lower() not in taken]
+    for at, said in enumerate(keys):
+        here = [key for key in added if key in said]
+        if here:
+            values = ", ".join(f"{reader.literal(said[key])} AS {sql.quote(key)}" for key in here)
+            scans[at] = f"(SELECT *, {values} FROM {scans[at]})"
+            names[at] += here
+    return tuple(added)
 
 
 def _scans(

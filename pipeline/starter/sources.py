@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pipeline import files, spans
 from pipeline.errors import DataError, shorten
-from pipeline.ingest import reader
+from pipeline.ingest import hive, reader
 
 #: Dates as file names have them, the finest first. A name's first match is its span.
 _DATES = (
@@ -58,6 +58,12 @@ class Source:
     def format(self) -> str:
         """Of the spans; `""` where they are numbers or there are none."""
         return spans.SpanPattern.parse(self.pattern).format or ""
+
+    def path_columns(self, path: str) -> dict[str, str | None]:
+        """Keys of a file's folders below `base`, as `region=eu`, that are not its span."""
+        inside = path.removeprefix(self.base)
+        used = spans.SpanPattern.parse(self.pattern).keys()
+        return {key: value for key, value in hive.keys(inside).items() if key not in used}
 
 
 def find(path: str) -> Source:
@@ -191,12 +197,18 @@ def _wildcard(texts: Iterable[str]) -> str:
             f"files lie at different depths ({shorten('/'.join(split[0]))}, …). Name those of one "
             "depth: --data 'FOLDER/*/*.csv'."
         )
-    return "/".join(_one(list(parts)) for parts in zip(*split, strict=True))
+    return "/".join(
+        _one(list(parts), inside=at > 0) for at, parts in enumerate(zip(*split, strict=True))
+    )
 
 
-def _one(parts: list[str]) -> str:
+def _one(parts: list[str], *, inside: bool) -> str:
     if len(set(parts)) == 1:
-        return parts[0]
+        # One piece a folder by now; a later folder may have several.
+        return re.sub(r"^(?i:part|shard|chunk)[-_.]?\d[^.]*", "*", parts[0]) if inside else parts[0]
+    keys = {part.partition("=")[0] for part in parts if "=" in part}
+    if len(keys) == 1 and all("=" in part for part in parts):
+        return f"{keys.pop()}=*"  # a value that comes later will be another word
     # Cut where a word ends: `part-00000` and `part-00001` differ in the whole number.
     start = re.sub(r"[A-Za-z0-9]+$", "", _common(parts))
     rest = [part[len(start) :] for part in parts]
