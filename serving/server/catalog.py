@@ -105,6 +105,10 @@ class Catalog:
         """The configured models' names."""
         return sorted(self._config)
 
+    def has(self, name: str) -> bool:
+        """Whether a model of this name is configured."""
+        return name in self._config
+
     def labels(self, name: str) -> dict[str, int]:
         """A model's labels."""
         return dict(self._labels.get(name, {}))

@@ -18,6 +18,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from serving.server import admission
 from serving.server.catalog import Catalog
 from serving.server.errors import Code, ServingError
 from serving.server.prediction import (
@@ -307,6 +308,10 @@ def _serialized(given: input_pb2.Input) -> np.ndarray:
     else:
         listed = given.example_list_with_context
         context = listed.context.SerializeToString()
+        # It is copied for each example, and TensorFlow has a copy of that.
+        repeated = 2 * len(context) * len(listed.examples)
+        if repeated > admission.SMALL:
+            admission.current().fill(repeated)
         batch[:] = [context + example.SerializeToString() for example in listed.examples]
     return batch
 

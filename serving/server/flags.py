@@ -82,6 +82,40 @@ class Options:
     drain_seconds: float = _flag(
         30.0, "On SIGTERM, how long running requests may take to finish.", ours=True
     )
+    allow_reload: Literal["loopback", "all", "none"] = _flag(
+        "loopback",
+        "Whose HandleReloadConfigRequest is obeyed: loopback (this machine's), all, or none. The "
+        "stock server obeys all.",
+        ours=True,
+        choices=("loopback", "all", "none"),
+    )
+    verify_manifest: bool = _flag(
+        True,
+        "Refuse a version whose files are not those that its manifest.json names.",
+        ours=True,
+    )
+    max_message_bytes: int = _flag(
+        128 << 20, "Of a message that gRPC receives; 0: no limit, as the stock server.", ours=True
+    )
+    max_filled_bytes: int = _flag(
+        64 << 20,
+        "What the shapes of a request's tensors may stand for beyond the values sent; 0: no limit.",
+        ours=True,
+    )
+    max_inflight_bytes: int = _flag(
+        2 << 30, "Memory that all requests may take at a time; 0: no limit.", ours=True
+    )
+    grpc_max_calls: int = _flag(
+        2000, "gRPC calls that are there at a time, waiting ones too.", ours=True
+    )
+    grpc_max_watches: int = _flag(500, "Streams of health's Watch at a time.", ours=True)
+    grpc_max_reflections: int = _flag(8, "Streams of server reflection at a time.", ours=True)
+    grpc_client_seconds: float = _flag(
+        60.0,
+        "How long a client may take to send its message, and to take its answer; half a second "
+        "when too many do; 0: no limit.",
+        ours=True,
+    )
     request_log_dir: str = _flag(
         "", "Folder for sampled requests as TFRecords of PredictionLog.", ours=True
     )
@@ -146,6 +180,12 @@ _UNSUPPORTED = {
 
 _FIELDS = {field.name: field for field in dataclasses.fields(Options)}
 _PORTS = ("port", "rest_api_port")
+# Flag -> its least value.
+_LIMITS = {
+    "grpc_max_threads": 1, "grpc_max_calls": 1, "grpc_max_watches": 1, "grpc_max_reflections": 1,
+    "max_message_bytes": 0, "max_filled_bytes": 0, "max_inflight_bytes": 0,
+    "grpc_client_seconds": 0,
+}  # fmt: skip
 _TRUE, _FALSE = ("true", "t", "1", "yes", "y"), ("false", "f", "0", "no", "n")
 
 
@@ -234,6 +274,8 @@ def _convert(name: str, value: str) -> Any:
     except ValueError:
         wanted = "a whole number" if kind is int else "a number"
         raise FlagError(f"--{name} must be {wanted}, got {value!r}.") from None
+    if name in _LIMITS and converted < _LIMITS[name]:
+        raise FlagError(f"--{name} must be at least {_LIMITS[name]}, got {value}.")
     if name in _PORTS and not ANY_FREE <= converted <= 65535:
         raise FlagError(f"--{name} must be a port, 0 to 65535, got {value}.")
     return converted

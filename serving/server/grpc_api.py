@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
     model_management_pb2,
     model_service_pb2_grpc,
+    predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
-from serving.server import inference
+from serving.server import health, inference, reflection, wire
+from serving.server.admission import Budget
 from serving.server.catalog import Catalog
 from serving.server.configs import TlsConfig
-from serving.server.errors import Code, ServingError, cut
-
-# Reflection needs the services' descriptors. This module registers them, and then fails on an
-# attribute that newer versions of protobuf do not let it set; nothing after that is needed.
-with contextlib.suppress(AttributeError):
-    from tensorflow_serving.apis import model_service_pb2  # noqa: F401
-from serving.server.memory import LARGE, Releaser
+from serving.server.errors import Code, ServingError
+from serving.server.grpc_calls import Methods
+from serving.server.grpc_lanes import GrpcLimits, Lanes
+from serving.server.grpc_unary import CORE_MARGIN_BYTES, Method, Running, Unary
+from serving.server.peers import check_reload
 
 if TYPE_CHECKING:
     from serving.server.metrics import Metrics
@@ -35,18 +38,9 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-_STATUS = {status.value[0]: status for status in grpc.StatusCode}
 _SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 #: Names that the health service knows: the whole server, and the services by both names.
 HEALTH_NAMES = ("", "PredictionService", "ModelService", *_SERVICES)
-
-_OPTIONS = (
-    # Clients of any size of message; what they receive is theirs to limit.
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    # A port in use must be an error, not shared with whoever has it.
-    ("grpc.so_reuseport", 0),
-)
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
@@ -56,11 +50,8 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
         self._catalog = catalog
         self._metrics = metrics
         self._log = request_log
-        self._releaser = Releaser()
 
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        if request.ByteSize() >= LARGE:
-            context.add_callback(self._releaser.soon)
         response = self._infer("Predict", inference.predict, request, context)
         if self._log is not None:
             self._log.predict(*_answered_by(response), request, response)
@@ -80,7 +71,6 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
 
     def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         response = _answer(
-            context,
             lambda: inference.multi_inference(self._catalog, request, context.time_remaining()),
         )
         name, version = _answered_by(response.results[0])
@@ -90,7 +80,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
         return response
 
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        return _answer(context, lambda: inference.get_metadata(self._catalog, request))
+        return _answer(lambda: inference.get_metadata(self._catalog, request))
 
     def _infer(
         self, api: str, run: Callable[..., Any], request: Any, context: grpc.ServicerContext
@@ -106,7 +96,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
         except Exception as error:  # noqa: BLE001 - whatever it was, the client gets a status
             failure = _as_serving_error(error)
             metrics.request(request.model_spec.name, None, failure.code)
-            _abort(context, failure)
+            raise failure from None
         name, version = _answered_by(response)
         metrics.request(name, version, Code.OK)
         metrics.request_latency(name, api, "GRPC", time.perf_counter() - started, version)
@@ -116,17 +106,23 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
     """`tensorflow.serving.ModelService`."""
 
-    def __init__(self, catalog: Catalog, metrics: Metrics) -> None:
+    def __init__(self, catalog: Catalog, metrics: Metrics, allow_reload: str) -> None:
         self._catalog = catalog
         self._metrics = metrics
+        self._allow_reload = allow_reload
 
     def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        return _answer(context, lambda: inference.get_status(self._catalog, request))
+        return _answer(lambda: inference.get_status(self._catalog, request))
 
     def HandleReloadConfigRequest(  # noqa: N802
         self, request: Any, context: grpc.ServicerContext
     ) -> Any:
         def reload() -> Any:
+            try:
+                check_reload(context.peer(), self._allow_reload)
+            except ServingError:
+                self._metrics.refused("reload")
+                raise
             if request.config.WhichOneof("config") != "model_config_list":
                 raise ServingError(
                     Code.INVALID_ARGUMENT,
@@ -142,7 +138,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore
                 response.metric.add(name=name, int64_value_increase=risen)
             return response
 
-        return _answer(context, reload)
+        return _answer(reload)
 
 
 class GrpcServer:
@@ -154,7 +150,8 @@ class GrpcServer:
         *,
         metrics: Metrics,
         request_log: RequestLog | None,
-        max_threads: int,
+        limits: GrpcLimits,
+        budget: Budget | None = None,
         channel_arguments: Sequence[tuple[str, Any]] = (),
         with_health: bool = True,
     ) -> None:
@@ -164,30 +161,53 @@ class GrpcServer:
             catalog: the models.
             metrics: told of each request.
             request_log: given what was answered; None: nothing is logged.
-            max_threads: calls that run at a time.
+            limits: of what clients may do.
+            budget: of memory, which requests count to; None: one of its own.
             channel_arguments: for gRPC's core.
             with_health: whether to serve `grpc.health.v1.Health`.
         """
+        self._methods = Methods(metrics.refused)
+        self._running = Running()
+        self._stopped = threading.Event()
         self._server = grpc.server(
-            ThreadPoolExecutor(max_threads, "grpc"), options=[*_OPTIONS, *channel_arguments]
+            ThreadPoolExecutor(1, "grpc"),
+            handlers=[self._methods],
+            options=[*_options(limits), *channel_arguments],
         )
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionService(catalog, metrics, request_log), self._server
-        )
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-            ModelService(catalog, metrics), self._server
-        )
-        names = [*_SERVICES, reflection.SERVICE_NAME]
-        self._health: health.HealthServicer | None = None
+        self._lanes = Lanes(limits, metrics.refused)
+        prediction = PredictionService(catalog, metrics, request_log)
+        models = ModelService(catalog, metrics, limits.allow_reload)
+        self._add_inference(prediction, models, limits, budget or Budget(refused=metrics.refused))
+        names = list(_SERVICES)
+        self._health: health.Health | None = None
         if with_health:
-            self._health = health.HealthServicer(
-                experimental_non_blocking=True,
-                experimental_thread_pool=ThreadPoolExecutor(1, "health"),
-            )
-            self.set_health(serving=False)
-            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-            names.append(health.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
+            self._health = health.Health(HEALTH_NAMES, self._lanes.checks, self._lanes.watches)
+            check, watch = self._health.check_handler(), self._health.watch_handler()
+            self._methods.add(self._lanes.checks, health.SERVICE, {"Check": check})
+            self._methods.add(self._lanes.watches, health.SERVICE, {"Watch": watch})
+            names.append(health.SERVICE)
+        described = reflection.Reflection(names, self._lanes.reflection)
+        for name in reflection.SERVICES:
+            info = described.handler()
+            self._methods.add(self._lanes.reflection, name, {"ServerReflectionInfo": info})
+
+    def _add_inference(
+        self,
+        prediction: PredictionService,
+        models: ModelService,
+        limits: GrpcLimits,
+        budget: Budget,
+    ) -> None:
+        slots = threading.Semaphore(limits.threads)
+        for lane, service, methods in (
+            (self._lanes.inference, _SERVICES[0], _inference_methods(prediction, slots)),
+            (self._lanes.models, _SERVICES[0], _metadata_methods(prediction)),
+            (self._lanes.models, _SERVICES[1], _status_methods(models)),
+            (self._lanes.reloads, _SERVICES[1], _reload_methods(models)),
+        ):
+            unary = Unary(lane, budget, self._running, limits.message_bytes, self._methods.refused)
+            handlers = {name: unary.handler(method) for name, method in methods.items()}
+            self._methods.add(lane, service, handlers, drained=True)
 
     def listen(self, address: str, tls: TlsConfig | None = None) -> int:
         """Binds an address, `host:port` or `unix:path`; returns the port.
@@ -207,26 +227,80 @@ class GrpcServer:
     def start(self) -> None:
         """Answers from now on."""
         self._server.start()
+        threading.Thread(
+            target=self._methods.look_after, args=(self._stopped,), name="patience", daemon=True
+        ).start()
 
     def set_health(self, *, serving: bool) -> None:
         """What the health service says of all services."""
         if self._health is not None:
-            state = health_pb2.HealthCheckResponse
-            for name in HEALTH_NAMES:
-                self._health.set(name, state.SERVING if serving else state.NOT_SERVING)
+            self._health.set(serving=serving)
 
-    def stop(self, seconds: float) -> None:
-        """Refuses new calls at once, and waits so long for those that run."""
-        if self._health is not None:
-            self._health.enter_graceful_shutdown()
-        self._server.stop(seconds).wait()
+    def drain(self, seconds: float) -> bool:
+        """Refuses new calls (UNAVAILABLE), and waits so long for those that are being answered.
+
+        Returns:
+            Whether all of them were.
+        """
+        self.set_health(serving=False)
+        self._methods.draining = True
+        return self._running.drain(seconds)
+
+    def stop(self) -> None:
+        """Ends all connections; what is on its way is lost, so `drain` first."""
+        self._stopped.set()
+        self._server.stop(0).wait()
 
 
-def _answer(context: grpc.ServicerContext, call: Callable[[], Any]) -> Any:
+def _inference_methods(service: PredictionService, slots: threading.Semaphore) -> dict[str, Method]:
+    examples = wire.examples_bytes
+    return {
+        "Predict": Method(service.Predict, predict_pb2.PredictRequest, wire.predict_bytes, slots),
+        "Classify": Method(
+            service.Classify, classification_pb2.ClassificationRequest, examples, slots
+        ),
+        "Regress": Method(service.Regress, regression_pb2.RegressionRequest, examples, slots),
+        "MultiInference": Method(
+            service.MultiInference, inference_pb2.MultiInferenceRequest, examples, slots
+        ),
+    }
+
+
+def _metadata_methods(service: PredictionService) -> dict[str, Method]:
+    request = get_model_metadata_pb2.GetModelMetadataRequest
+    return {"GetModelMetadata": Method(service.GetModelMetadata, request, wire.other_bytes)}
+
+
+def _status_methods(service: ModelService) -> dict[str, Method]:
+    request = get_model_status_pb2.GetModelStatusRequest
+    return {"GetModelStatus": Method(service.GetModelStatus, request, wire.other_bytes)}
+
+
+def _reload_methods(service: ModelService) -> dict[str, Method]:
+    reload, request = service.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest
+    return {"HandleReloadConfigRequest": Method(reload, request, wire.other_bytes)}
+
+
+def _options(limits: GrpcLimits) -> list[tuple[str, Any]]:
+    most = limits.message_bytes + CORE_MARGIN_BYTES if limits.message_bytes else -1
+    return [
+        ("grpc.max_receive_message_length", min(most, 2**31 - 1)),
+        # Clients of any size of message; what they receive is theirs to limit.
+        ("grpc.max_send_message_length", -1),
+        # A port in use must be an error, not shared with whoever has it.
+        ("grpc.so_reuseport", 0),
+        # Of a connection; more wait at the client.
+        ("grpc.max_concurrent_streams", limits.streams),
+        # A connection that does not say what it is for.
+        ("grpc.server_handshake_timeout_ms", 20_000),
+    ]
+
+
+def _answer(call: Callable[[], Any]) -> Any:
     try:
         return call()
     except Exception as error:  # noqa: BLE001 - whatever it was, the client gets a status
-        _abort(context, _as_serving_error(error))
+        raise _as_serving_error(error) from None
 
 
 def _as_serving_error(error: Exception) -> ServingError:
@@ -234,11 +308,6 @@ def _as_serving_error(error: Exception) -> ServingError:
         return error
     _LOG.error("answering a request", exc_info=error)
     return ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}")
-
-
-def _abort(context: grpc.ServicerContext, error: ServingError) -> NoReturn:
-    context.abort(_STATUS[int(error.code)], cut(error.message))
-    raise AssertionError  # abort has raised
 
 
 def _answered_by(response: Any) -> tuple[str, int]:

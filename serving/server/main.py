@@ -102,7 +102,7 @@ def _serve(options: Options) -> int:
     while not stop.wait(3600):
         pass
     _LOG.info("stopping: no new requests; up to %g s for those that run", options.drain_seconds)
-    server.stop(options.drain_seconds)
+    server.stop(options.drain_seconds, exits=True)
     sys.stdout.flush()
     logging.shutdown()
     # A load that hangs in a thread must not keep the process.

@@ -11,6 +11,8 @@ import threading
 SECONDS = 1.0
 #: What makes a request or an answer large, in bytes.
 LARGE = 8 << 20
+#: What makes it so large that the next one may find no room before its memory is given back.
+HUGE = 64 << 20
 
 
 def keep() -> None:
@@ -27,11 +29,16 @@ def release() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+    trim()
+
+
+def trim() -> None:
+    """Gives freed memory back to the system; takes some milliseconds, in which others go on."""
     if os.name == "posix":
         # Only glibc has it; without it freed memory stays with the process.
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
+        malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if malloc_trim is not None:
+            malloc_trim(0)
 
 
 class Releaser:

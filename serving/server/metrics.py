@@ -7,9 +7,10 @@ version answered, stands in families of their own (`:headrace:serving:…`).
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING
@@ -24,9 +25,16 @@ if TYPE_CHECKING:
 LATENCY_BUCKETS = tuple(10 * 1.8**exponent for exponent in range(33))
 
 _STOCK, _OWN = ":tensorflow:serving:", ":headrace:serving:"
-# Clients choose the model names they ask for, and each name is kept for ever.
+# Each series is kept for ever, so there must not be any number of them, nor of any length.
 _MAX_SERIES = 2000
+_MAX_LABEL = 200
+# In place of names that no model has, which clients choose.
 _OTHER = "(other)"
+
+#: Why a server refuses what it could answer: its own limits, each with a flag.
+REFUSALS = (
+    "calls", "slow_client", "message", "filled", "inflight", "reload", "stopping",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,8 @@ _VERSION_LOADS = _Family(f"{_OWN}version_load_count", (*_OF_VERSION, "status"))
 _LOAD_LATENCY = _Family(f"{_OWN}version_load_latency", _OF_VERSION, "histogram")
 _CHECKED = _Family(f"{_OWN}contract_row_count", _OF_VERSION)
 _BROKEN = _Family(f"{_OWN}contract_violation_count", (*_OF_VERSION, "feature", "rule"))
+_REFUSED = _Family(f"{_OWN}refused_count", ("reason",))
+_INFLIGHT = _Family(f"{_OWN}inflight_bytes", (), "gauge")
 _STATE = _Family(f"{_OWN}version_state", (*_OF_VERSION, "state"), "gauge")
 _LABEL = _Family(f"{_OWN}version_label", ("model_name", "label"), "gauge")
 _BUILD = _Family(f"{_OWN}build_info", ("version", "tensorflow"), "gauge")
@@ -71,15 +81,24 @@ class _Histogram:
 
 
 class Metrics:
-    """What a server counts. Thread-safe; a call costs a microsecond or two."""
+    """What a server counts. Thread-safe; a call costs a microsecond or two.
+
+    Attributes:
+        is_model: whether a model has this name; requests for others are counted together.
+        inflight: tells how many bytes requests hold now.
+    """
 
     def __init__(self) -> None:
+        self.is_model: Callable[[str], bool] = lambda name: True
+        self.inflight: Callable[[], int] = lambda: 0
         self._lock = threading.Lock()
         self._counters: dict[_Family, dict[tuple[str, ...], float]] = {}
         self._histograms: dict[_Family, dict[tuple[str, ...], _Histogram]] = {}
 
     def request(self, model: str, version: int | None, code: Code) -> None:
         """Counts a request that was answered, with whatever code; version None: none answered."""
+        if version is None:
+            model = self._named(model)
         self._count(_REQUESTS, (model, code.name))
         if version is not None:
             self._count(_VERSION_REQUESTS, (model, str(version), code.name))
@@ -96,6 +115,8 @@ class Metrics:
             seconds: the time.
             version: that answered; None: none did.
         """
+        if version is None:
+            model = self._named(model)
         self._observe(_LATENCY, (model, api, entrypoint), seconds * 1e6)
         if version is not None:
             labels = (model, str(version), api, entrypoint)
@@ -132,6 +153,10 @@ class Metrics:
         for one in broken:
             self._count(_BROKEN, (*labels, one.feature, one.rule), one.count)
 
+    def refused(self, reason: str) -> None:
+        """Counts what a limit of the server's refused; the reason is one of `REFUSALS`."""
+        self._count(_REFUSED, (reason,))
+
     def total(self, name: str) -> int:
         """Value of a counter, its series together.
 
@@ -159,6 +184,7 @@ class Metrics:
         """
         now: dict[_Family, dict[tuple[str, ...], float]] = {
             _BUILD: {(_installed("headrace"), _installed("tensorflow")): 1},
+            _INFLIGHT: {(): self.inflight()},
             _STATE: {(model, str(s.version), s.state): 1 for model, s in versions},
             _LABEL: {
                 (model, label): version
@@ -177,7 +203,11 @@ class Metrics:
                 lines += _buckets(family, histograms)
         return "\n".join(lines) + "\n"
 
+    def _named(self, model: str) -> str:
+        return model if len(model) <= _MAX_LABEL and self.is_model(model) else _OTHER
+
     def _count(self, family: _Family, labels: tuple[str, ...], by: float = 1) -> None:
+        labels = tuple(map(_short, labels))
         with self._lock:
             series = self._counters.setdefault(family, {})
             if labels not in series and len(series) >= _MAX_SERIES:
@@ -185,6 +215,7 @@ class Metrics:
             series[labels] = series.get(labels, 0) + by
 
     def _observe(self, family: _Family, labels: tuple[str, ...], value: float) -> None:
+        labels = tuple(map(_short, labels))
         with self._lock:
             series = self._histograms.setdefault(family, {})
             histogram = series.get(labels)
@@ -193,6 +224,14 @@ class Metrics:
                     labels = (_OTHER, *labels[1:])
                 histogram = series.setdefault(labels, _Histogram())
             histogram.add(value)
+
+
+def _short(label: str) -> str:
+    """A label of bounded length; two long ones that differ stay two."""
+    if len(label) <= _MAX_LABEL:
+        return label
+    digest = hashlib.sha256(label.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{label[: _MAX_LABEL - 16]}...{digest}"
 
 
 def _installed(package: str) -> str:

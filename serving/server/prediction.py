@@ -184,6 +184,8 @@ def _inputs(
                 inputs[alias] = tensors.decode(given[alias])
             except (ValueError, OverflowError) as error:
                 raise _invalid(f"tensor parsing error: {alias}: {error}") from error
+            except ServingError as error:
+                raise ServingError(error.code, f"input {alias}: {error.message}") from None
         elif alias in defaults:
             inputs[alias] = model.defaults(name)[alias]
         else:

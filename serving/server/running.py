@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from serving.server import configs, contract, memory, ports, rest_api
+from serving.server.admission import Budget, MemoryLimits
 from serving.server.batching import BatchingParameters, BatchScheduler, MakeQueue
 from serving.server.catalog import Catalog
 from serving.server.config_checks import watch_file
@@ -19,6 +20,7 @@ from serving.server.discovery import fingerprint
 from serving.server.errors import Code, ServingError
 from serving.server.flags import ANY_FREE, OFF, Options
 from serving.server.grpc_api import GrpcServer
+from serving.server.grpc_lanes import GrpcLimits
 from serving.server.lifecycle import Manager, RetryOptions
 from serving.server.metrics import Metrics
 from serving.server.request_log import RequestLog
@@ -60,6 +62,11 @@ class Server:
         )
         self._scheduler = _batch_scheduler(options)
         self.metrics = Metrics()
+        self._budget = Budget(
+            MemoryLimits(filled=options.max_filled_bytes, inflight=options.max_inflight_bytes),
+            self.metrics.refused,
+        )
+        self.metrics.inflight = lambda: self._budget.held
         manager = Manager(
             self._load,
             retry=RetryOptions(
@@ -78,6 +85,7 @@ class Server:
             allow_labels_for_unavailable=options.allow_version_labels_for_unavailable_models,
             allow_logging_config=bool(options.request_log_dir),
         )
+        self.metrics.is_model = self.catalog.has
         self._request_log = (
             RequestLog(
                 options.request_log_dir,
@@ -92,7 +100,8 @@ class Server:
             self.catalog,
             metrics=self.metrics,
             request_log=self._request_log,
-            max_threads=options.grpc_max_threads,
+            limits=_grpc_limits(options),
+            budget=self._budget,
             channel_arguments=_channel_arguments(options.grpc_channel_arguments),
             with_health=options.enable_grpc_healthcheck_service,
         )
@@ -140,12 +149,18 @@ class Server:
         """Waits until each configured model answers; False after `timeout` seconds."""
         return self.catalog.wait_until_available(timeout)
 
-    def stop(self, drain_seconds: float = 5.0) -> None:
-        """Takes no more requests, lets those that run finish for so long, and unloads."""
+    def stop(self, drain_seconds: float = 5.0, *, exits: bool = False) -> None:
+        """Takes no more requests, lets those that run finish for so long, and unloads.
+
+        Args:
+            drain_seconds: see there.
+            exits: whether the process ends at once, and so closes the connections. gRPC's own way
+                to close them tells calls that come meanwhile CANCELLED, which is not tried again.
+        """
         rest = self._rest if hasattr(self, "_rest") else None
         if rest is not None:
             rest.begin_stop()
-        self._grpc.stop(drain_seconds)
+        self._grpc.drain(drain_seconds)
         if rest is not None:
             rest.join(drain_seconds)
         self.catalog.stop()
@@ -153,6 +168,8 @@ class Server:
             self._request_log.close()
         if self._scheduler is not None:
             self._scheduler.stop()
+        if not exits:
+            self._grpc.stop()
 
     def _load(self, name: str, version: int, path: str) -> LoadedModel:
         options = self._options
@@ -237,6 +254,18 @@ class Server:
     def _healthy_once_loaded(self) -> None:
         self.catalog.wait_until_available()
         self._grpc.set_health(serving=True)
+
+
+def _grpc_limits(options: Options) -> GrpcLimits:
+    return GrpcLimits(
+        threads=options.grpc_max_threads,
+        calls=options.grpc_max_calls,
+        watches=options.grpc_max_watches,
+        reflections=options.grpc_max_reflections,
+        message_bytes=options.max_message_bytes,
+        seconds=options.grpc_client_seconds,
+        allow_reload=options.allow_reload,
+    )
 
 
 def _models(options: Options) -> Any:

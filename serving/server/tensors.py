@@ -14,9 +14,16 @@ import ml_dtypes
 import numpy as np
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-# The largest tensor, in bytes, that a few values and a shape may stand for: a message of
-# ten bytes must not cost all memory.
-_MAX_FILLED_BYTES = 1 << 30
+from serving.server import admission
+
+# TensorFlow's limit; numpy has one below, and says so itself.
+_MAX_RANK = 254
+# Tensors up to so many bytes are not counted: there are at most as many as a signature has inputs.
+_UNCOUNTED_BYTES = 4096
+# No machine has a tensor of so many bytes: its shape is nonsense rather than too large.
+_NO_TENSOR_BYTES = 1 << 38
+# A string's place in an array of objects, and in TensorFlow's copy of it.
+_STRING_BYTES = 8 + 24
 
 # DataType -> (numpy dtype, field with the values).
 _KINDS: dict[int, tuple[np.dtype[Any], str]] = {
@@ -51,13 +58,18 @@ def decode(proto: tensor_pb2.TensorProto) -> np.ndarray:
     Typed fields may hold fewer values than elements: the last value fills the rest, and no value
     at all stands for zeros. Surplus values are ignored. No shape means a scalar.
 
+    What it takes is counted to the request that is being answered, before it is allocated.
+
     Raises:
         ValueError: it stands for no array.
+        serving.server.errors.ServingError: RESOURCE_EXHAUSTED, it takes too much memory.
     """
     kind = _KINDS.get(proto.dtype)
     if kind is None:
         raise ValueError(f"dtype {proto.dtype} is not supported")
     dtype, field = kind
+    if len(proto.tensor_shape.dim) > _MAX_RANK:
+        raise ValueError(f"a shape of {len(proto.tensor_shape.dim)} dimensions is none")
     shape = [dim.size for dim in proto.tensor_shape.dim]
     if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise ValueError(f"shape {shape} is not fully defined")
@@ -66,13 +78,24 @@ def decode(proto: tensor_pb2.TensorProto) -> np.ndarray:
         if max(shape) > 2**62:
             raise ValueError(f"shape {shape} is too large")
         return np.zeros(shape, dtype)
+    size = count * (_STRING_BYTES if dtype.kind == "O" else 2 * dtype.itemsize)
     if proto.tensor_content:
+        # A string has a length, of a byte at least; all other content is as long as the array.
+        if dtype.kind == "O" and count > len(proto.tensor_content):
+            raise ValueError("tensor_content ends within the lengths of its strings")
+        if dtype.kind != "O" and len(proto.tensor_content) != count * dtype.itemsize:
+            raise ValueError(
+                f"tensor_content has {len(proto.tensor_content)} bytes, not "
+                f"{count * dtype.itemsize}"
+            )
+        _count(size, 0)
         return _from_content(proto.tensor_content, dtype, count).reshape(shape)
     values = getattr(proto, field)
     per_element = 2 if dtype.kind == "c" else 1
     given = len(values) // per_element
-    if given < count and count * dtype.itemsize > _MAX_FILLED_BYTES:
+    if given < count and size > _NO_TENSOR_BYTES:
         raise ValueError(f"shape {shape} is too large for {given} values")
+    _count(size, size * (count - given) // count if given < count else 0)
     flat = _from_values(values, dtype, min(given, count), per_element)
     if given < count:
         zero = b"" if dtype.kind == "O" else dtype.type(0)
@@ -126,11 +149,17 @@ def data_type(array: np.ndarray) -> int:
     return enum
 
 
+def _count(size: int, filled: int) -> None:
+    """Counts an array and TensorFlow's copy of it, and what of it was not sent, in bytes."""
+    if size > _UNCOUNTED_BYTES:
+        hold = admission.current()
+        hold.fill(filled)
+        hold.add(size - filled)
+
+
 def _from_content(content: bytes, dtype: np.dtype[Any], count: int) -> np.ndarray:
     if dtype.kind == "O":
         return _strings(content, count)
-    if len(content) != count * dtype.itemsize:
-        raise ValueError(f"tensor_content has {len(content)} bytes, not {count * dtype.itemsize}")
     if dtype.kind == "b":  # any byte but 0 is true; numpy would keep the byte
         return np.not_equal(np.frombuffer(content, np.uint8), 0)
     return np.frombuffer(content, dtype.newbyteorder("<")).astype(dtype, copy=False)
@@ -157,8 +186,6 @@ def _from_values(
 
 def _strings(content: bytes, count: int) -> np.ndarray:
     """TensorFlow's packing: all lengths as varints, then all bytes."""
-    if count > len(content):
-        raise ValueError("tensor_content ends within the lengths of its strings")
     lengths, position = [], 0
     for _ in range(count):
         length, shift = 0, 0
