@@ -148,6 +148,7 @@ Kind = Literal[
     "label",
     "prediction",
     "new_column",
+    "unreviewed",
     "quarantine",
     "rows",
     "repeats",
@@ -183,7 +184,8 @@ class GatesConfig(Section):
         splits: of one table, the rows evaluated on are unlike those trained on.
         label: the newest span's share of positive labels is unlike the window's.
         prediction: the champion's predictions for the newest span are off, or unlike before.
-        new_column: the files have a column that the configuration does not name.
+        new_column: the files have a column that neither configuration nor schema names.
+        unreviewed: configuration and schema disagree on a column: nothing is checked of it.
         quarantine: more rows quarantined than `quarantine.max_share`, or than a rule's own.
         rows: a span has fewer rows than `window.min_rows_share` of the median.
         repeats: more rows of a span are there more than once than `window.max_repeated_share`.
@@ -198,6 +200,7 @@ class GatesConfig(Section):
     label: Policy = "warn"
     prediction: Policy = "retrain"
     new_column: Policy = "block"
+    unreviewed: Policy = "warn"
     quarantine: Policy = "block"
     rows: Policy = "block"
     repeats: Policy = "block"

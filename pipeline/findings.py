@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from models.config import Section
+from pipeline import schema_fit
 from pipeline.config import Allowed, Config, GatesConfig, Kind
 from pipeline.drift.report import WorstBin
 from pipeline.ingest.summary import Ingested, SpanRows
@@ -72,9 +73,32 @@ class Policies(Section):
         )
 
 
-def of_ingestion(ingested: Ingested, policies: Policies) -> Iterator[Finding]:
-    """Findings about rows and columns that ingestion counted."""
+def of_schema(unreviewed: Mapping[str, str]) -> Iterator[Finding]:
+    """Findings about columns that the schema says nothing of, by why it does not."""
+    for name, message in schema_fit.told(unreviewed).items():
+        yield Finding(kind="unreviewed", feature=name, split="", message=message)
+
+
+def of_ingestion(
+    ingested: Ingested, policies: Policies, left_out: Collection[str] = ()
+) -> Iterator[Finding]:
+    """Findings about rows and columns that ingestion counted.
+
+    Args:
+        ingested: what it counted.
+        policies: what it is measured against.
+        left_out: columns that the schema knows; one of them is not new.
+    """
     for column, paths in ingested.new_columns.items():
+        if column in left_out:
+            yield Finding(
+                kind="unreviewed",
+                feature=column,
+                split="",
+                message="is not looked at: the schema knows it, the configuration does not name "
+                f'it. If it is to stay out, say so in [features]: {column} = {{ kind = "ignore" }}',
+            )
+            continue
         yield Finding(
             kind="new_column",
             feature=column,

@@ -36,7 +36,7 @@ def create_pipeline(config: Config, plan: RunPlan) -> Pipeline:
     """
     examples = SpanExampleGen(config, span=plan.span, code=plan.code["ingest"])
     rows = examples.outputs["examples"]
-    schema = ReviewedSchema(schema_file=config.data.schema_file)
+    schema = ReviewedSchema(config, code=plan.code["schema"])
     statistics = components.StatisticsGen(
         examples=rows, schema=schema.outputs["schema"], exclude_splits=["quarantine"]
     )
@@ -62,6 +62,7 @@ def create_pipeline(config: Config, plan: RunPlan) -> Pipeline:
         config,
         examples=rows,
         anomalies=anomalies.outputs["anomalies"],
+        schema=schema.outputs["schema"],
         drift=drift.outputs["drift"],
         code=plan.code["gate"],
     )

@@ -13,6 +13,7 @@ from pipeline.drift import calibration
 #: that an edit elsewhere does not ingest again.
 _CODE = {
     "ingest": ("pipeline/components/span_example_gen.py", "pipeline/ingest"),
+    "schema": ("pipeline/components/reviewed_schema.py",),
     "drift": ("pipeline/components/distribution_validator.py", "pipeline/drift"),
     "gate": ("pipeline/components/data_gate.py",),
     "models": ("models",),
@@ -33,8 +34,8 @@ class RunPlan:
         span: label of the newest span; `""` for the newest there is; or TFX's RuntimeParameter
             that will say so when the compiled pipeline is started.
         root: folder or URI under which artifacts are written.
-        code: digests of our code by what it decides: `ingest`, `drift`, `gate`, `models`, `judge`,
-            `proof`; each is part of the cache key of the nodes that run it.
+        code: digests of our code by what it decides: `ingest`, `schema`, `drift`, `gate`, `models`,
+            `judge`, `proof`; each is part of the cache key of the nodes that run it.
         calibration: text of the drift thresholds' file; `""` if there is none.
         provenance: what the pushed model's manifest says of its making.
         metadata: ML Metadata's connection; None where the runner has its own (Vertex).

@@ -8,7 +8,7 @@ with them is said with counts by `pipeline.serving_contract`; the changed schema
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,13 +18,12 @@ from models.config import Section
 from pipeline import schema_file, serving_contract
 from pipeline.config import Config
 from pipeline.errors import DataError
-from pipeline.ingest.plan import IngestPlan
+from pipeline.schema_fit import Configured, Fitted, fit
 from pipeline.schema_look import Seen
-from pipeline.sql import ColumnType
 
 Kind = Literal[
-    "new_column", "missing_column", "not_in_schema", "type", "values", "range", "missing", "label",
-    "other",
+    "new_column", "missing_column", "not_in_schema", "not_configured", "type", "values", "range",
+    "missing", "label", "other",
 ]  # fmt: skip
 
 
@@ -50,18 +49,17 @@ class Difference(Section):
     rows: int = 0
 
 
-def differences(config: Config, schema: schema_pb2.Schema, seen: Seen) -> list[Difference]:
+def differences(config: Config, fitted: Fitted, seen: Seen) -> list[Difference]:
     """What is not as the schema says, without what TFDV would add (see `propose`)."""
-    found = [*_columns(seen), *_types(seen), *_label(config, seen)]
+    found = [*_columns(fitted, seen), *_types(seen), *_label(config, seen)]
     absent = {name for name, count in seen.absent.items() if count == seen.files}
-    known = {feature.name for feature in schema.feature}
     for violation in serving_contract.violations(
-        schema, seen.rows, environment=schema_file.TRAINING
+        fitted.schema, seen.rows, environment=schema_file.TRAINING
     ):
         name = violation.column
         if name in absent or (name == config.label.name and violation.what == "missing"):
             continue
-        if violation.what == "unknown":
+        if violation.what == "unknown" or name in fitted.unreviewed:
             continue
         found.append(
             Difference(
@@ -72,28 +70,24 @@ def differences(config: Config, schema: schema_pb2.Schema, seen: Seen) -> list[D
                 rows=violation.rows,
             )
         )
-    for name in seen.rows.column_names:
-        if name not in known:
-            found.append(
-                Difference(
-                    feature=name,
-                    kind="not_in_schema",
-                    message=f"{name}: is in the configuration, but not in the schema",
-                    rows=seen.rows.num_rows,
-                )
-            )
+    for name, why in fitted.unreviewed.items():
+        if name not in absent:
+            told = f"{name}: {why}"
+            rows = seen.rows.num_rows
+            found.append(Difference(feature=name, kind="not_in_schema", message=told, rows=rows))
     return found
 
 
-def _columns(seen: Seen) -> Iterator[Difference]:
+def _columns(fitted: Fitted, seen: Seen) -> Iterator[Difference]:
     for name, path in seen.new.items():
-        yield Difference(
-            feature=name,
-            kind="new_column",
-            message=f"{name}: a new column, in {path}, which the configuration does not name",
-            acceptable=False,
-            remedy="name it in [features]",
-        )
+        if name not in fitted.left_out:
+            yield Difference(
+                feature=name,
+                kind="new_column",
+                message=f"{name}: a new column, in {path}, which the configuration does not name",
+                acceptable=False,
+                remedy="name it in [features]",
+            )
     for name, count in seen.absent.items():
         where = "every file" if count == seen.files else f"{count} of {seen.files} files"
         yield Difference(
@@ -104,6 +98,26 @@ def _columns(seen: Seen) -> Iterator[Difference]:
             remedy=f"if files may lack it, add it to data.optional_columns; if it is gone for "
             f"good, take {name} out of the configuration, then accept",
         )
+
+
+def _not_configured(
+    schema: schema_pb2.Schema, configured: Configured, fitted: Fitted, seen: Seen
+) -> Iterator[Difference]:
+    """What the schema still holds of columns that are not looked at any more.
+
+    A column that the configuration does not name, and files still have, stays: the schema alone
+    says that it is not new.
+    """
+    for feature in schema.feature:
+        name = feature.name
+        if name in configured.ignored:
+            why = "the configuration ignores it"
+        elif name in fitted.left_out and name not in seen.new:
+            why = "neither the configuration nor the files have it any more"
+        else:
+            continue
+        message = f"{name}: is in the schema, and {why}"
+        yield Difference(feature=name, kind="not_configured", message=message)
 
 
 def _types(seen: Seen) -> Iterator[Difference]:
@@ -187,15 +201,16 @@ def propose(config: Config, schema: schema_pb2.Schema, seen: Seen) -> Change:
             told = ", ".join(f"{reason} ({count:,})" for reason, count in seen.refused.items())
             raise DataError(f"{', '.join(seen.spans)}: no sound row to look at: {told}.")
         raise DataError(f"{', '.join(seen.spans)}: holds no rows.")
-    found = differences(config, schema, seen)
-    kinds: dict[str, ColumnType] = dict(IngestPlan.of(config).columns())
-    kinds[config.label.name] = "int"
+    configured = Configured.of(config)
+    fitted = fit(schema, configured)
+    found = differences(config, fitted, seen)
     gone = {name for name, count in seen.absent.items() if count == seen.files}
-    kinds = {name: kind for name, kind in kinds.items() if name not in gone}
-    stats = schema_infer.statistics(seen.rows, kinds, schema)
-    proposed = schema_infer.update(schema, stats)
+    kinds = {name: kind for name, kind in configured.columns.items() if name not in gone}
+    stats = schema_infer.statistics(seen.rows, kinds, fitted.schema)
+    reviewed = _without(fitted.schema, fitted.unreviewed)
+    proposed = schema_infer.update(reviewed, stats)
     spoken = {difference.feature for difference in found}
-    for name, message in schema_infer.anomalies(schema, stats).items():
+    for name, message in schema_infer.anomalies(reviewed, stats).items():
         if name in spoken or (name in seen.absent):
             continue
         found.append(
@@ -207,10 +222,28 @@ def propose(config: Config, schema: schema_pb2.Schema, seen: Seen) -> Change:
                 remedy="" if name else "see the message",
             )
         )
+    found += _not_configured(schema, configured, fitted, seen)
     _give_room(schema, proposed, seen)
+    _open(config, proposed, fitted.unreviewed)
     order = {name: at for at, name in enumerate(kinds)}
     found.sort(key=lambda difference: (order.get(difference.feature, len(order)),))
     return Change(found, schema, schema_file.curate(proposed, config))
+
+
+def _without(schema: schema_pb2.Schema, names: Collection[str]) -> schema_pb2.Schema:
+    kept = schema_pb2.Schema()
+    kept.CopyFrom(schema)
+    del kept.feature[:]
+    kept.feature.extend(feature for feature in schema.feature if feature.name not in names)
+    return kept
+
+
+def _open(config: Config, proposed: schema_pb2.Schema, names: Collection[str]) -> None:
+    """Only categories have a list of values; TFDV makes one of any text with few."""
+    for feature in proposed.feature:
+        declared = config.features.get(feature.name)
+        if feature.name in names and declared and declared.kind != "categorical":
+            feature.ClearField("domain")
 
 
 def _give_room(schema: schema_pb2.Schema, proposed: schema_pb2.Schema, seen: Seen) -> None:
@@ -249,29 +282,43 @@ def accept(change: Change, features: Sequence[str]) -> schema_pb2.Schema:
             )
     settled = {d.feature for d in change.differences if d.acceptable}
     chosen = set(features) or settled
+    of_kind = {(d.feature, d.kind) for d in change.differences}
+    gone = {name for name in chosen if (name, "not_configured") in of_kind}
+    anew = {name for name in chosen if (name, "not_in_schema") in of_kind}
     proposed = {feature.name: feature for feature in change.proposed.feature}
-    domains = {domain.name: domain for domain in change.proposed.string_domain}
     schema = schema_pb2.Schema()
     schema.CopyFrom(change.schema)
-    known = set()
-    for feature in schema.feature:
-        known.add(feature.name)
-        if feature.name in chosen and feature.name in proposed:
-            feature.CopyFrom(proposed[feature.name])
-    for name, feature in proposed.items():
-        if name in chosen and name not in known:
-            schema.feature.add().CopyFrom(feature)
-    _merge_domains(schema, domains, chosen)
+    del schema.feature[:]
+    for feature in change.schema.feature:
+        if feature.name in gone:
+            continue
+        taken = proposed[feature.name] if feature.name in chosen & set(proposed) else feature
+        schema.feature.add().CopyFrom(taken)
+    known = {feature.name for feature in change.schema.feature}
+    schema.feature.extend(f for name, f in proposed.items() if name in chosen - known)
+    _merge_domains(schema, change, chosen, anew)
     return schema
 
 
 def _merge_domains(
-    schema: schema_pb2.Schema, domains: dict[str, schema_pb2.StringDomain], chosen: set[str]
+    schema: schema_pb2.Schema, change: Change, chosen: set[str], anew: set[str]
 ) -> None:
-    """New values come after the old ones, in alphabetical order: a short line in a review."""
-    used = {f.domain for f in schema.feature if f.name in chosen and f.domain}
+    """New values come after the old ones, in alphabetical order: a short line in a review.
+
+    The list of a feature that is written anew is as it was found; one that no feature has any
+    more goes with the feature that had it.
+    """
+    proposed = {domain.name: domain for domain in change.proposed.string_domain}
+    had = {feature.domain for feature in change.schema.feature if feature.domain}
+    has = {feature.domain for feature in schema.feature if feature.domain}
+    afresh = {f.domain for f in schema.feature if f.name in anew and f.domain} - {
+        f.domain for f in schema.feature if f.name not in anew and f.domain
+    }
+    kept = [d for d in schema.string_domain if d.name not in (had - has) | afresh]
+    del schema.string_domain[:]
+    schema.string_domain.extend(kept)
     there = {domain.name: domain for domain in schema.string_domain}
-    for name in sorted(used & set(domains)):
+    used = {f.domain for f in schema.feature if f.name in chosen and f.domain}
+    for name in sorted(used & set(proposed)):
         domain = there[name] if name in there else schema.string_domain.add(name=name)
-        new = sorted(set(domains[name].value) - set(domain.value))
-        domain.value.extend(new)
+        domain.value.extend(sorted(set(proposed[name].value) - set(domain.value)))

@@ -18,6 +18,7 @@ Outcome = Literal["caught", "warned", "escaped", "not_applicable"]
 _KINDS: dict[str, Gate] = {
     "anomaly": "schema",
     "new_column": "schema",
+    "unreviewed": "schema",
     "drift": "drift",
     "skew": "drift",
     "splits": "drift",

@@ -27,6 +27,7 @@ from pipeline.config import Config, Kind
 from pipeline.drift import report, words
 from pipeline.ingest.summary import FILE as INGEST_FILE
 from pipeline.ingest.summary import Ingested
+from pipeline.schema_fit import LEFT_OUT_KEY, UNREVIEWED_KEY
 
 
 class DataGateSpec(component_spec.ComponentSpec):  # type: ignore[misc]
@@ -35,6 +36,7 @@ class DataGateSpec(component_spec.ComponentSpec):  # type: ignore[misc]
     INPUTS = {
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "anomalies": component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies),
+        "schema": component_spec.ChannelParameter(type=standard_artifacts.Schema),
         "drift": component_spec.ChannelParameter(type=DriftReport),
     }
     OUTPUTS = {"verdict": component_spec.ChannelParameter(type=GateVerdict)}
@@ -59,8 +61,10 @@ class DataGateExecutor(base_executor.BaseExecutor):  # type: ignore[misc]
         policies = findings.Policies.model_validate_json(exec_properties["policies"])
         ingested = Ingested.from_json(_read(input_dict["examples"], INGEST_FILE))
         drift = report.Report.model_validate_json(_read(input_dict["drift"], report.FILE))
+        schema = artifact_utils.get_single_instance(input_dict["schema"])
         found = [
-            *findings.of_ingestion(ingested, policies),
+            *findings.of_ingestion(ingested, policies, _property(schema, LEFT_OUT_KEY, ())),
+            *findings.of_schema(_property(schema, UNREVIEWED_KEY, {})),
             *_anomalies(artifact_utils.get_single_instance(input_dict["anomalies"])),
             *words.findings(drift),
         ]
@@ -75,6 +79,11 @@ class DataGateExecutor(base_executor.BaseExecutor):  # type: ignore[misc]
 def _read(artifacts: list[types.Artifact], name: str) -> str:
     with fileio.open(os.path.join(artifact_utils.get_single_uri(artifacts), name), "r") as file:
         return str(file.read())
+
+
+def _property(artifact: types.Artifact, key: str, default: Any) -> Any:
+    text = artifact.get_string_custom_property(key)
+    return json.loads(text) if text else default
 
 
 def _anomalies(artifact: types.Artifact) -> list[findings.Finding]:
@@ -118,6 +127,7 @@ class DataGate(base_component.BaseComponent):  # type: ignore[misc]
         config: Config,
         examples: types.BaseChannel,
         anomalies: types.BaseChannel,
+        schema: types.BaseChannel,
         drift: types.BaseChannel,
         code: str,
     ) -> None:
@@ -128,6 +138,7 @@ class DataGate(base_component.BaseComponent):  # type: ignore[misc]
             DataGateSpec(
                 examples=examples,
                 anomalies=anomalies,
+                schema=schema,
                 drift=drift,
                 as_of=as_of,
                 policies=findings.Policies.of(config).model_dump_json(),

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from pipeline import files, outside, provenance, run_plan, schema_file
+from pipeline import files, outside, provenance, run_plan, schema_file, schema_fit
 from pipeline.config import Config
 from pipeline.errors import HeadraceError, RunError
 from pipeline.local import collector, disk, lock, preflight, quiet, scratch
@@ -152,7 +152,7 @@ def _up_to_date(config: Config, window: Window, fingerprint: str) -> int | None:
         "span": window.newest.label,
         "data_fingerprint": fingerprint,
         "config_sha256": config.digest(),
-        "schema_sha256": schema_file.digest(config.data.schema_file),
+        "schema_sha256": schema_fit.digest(config),
         "code_sha256": provenance.code_digest(*run_plan.ALL_CODE),
         "inputs_sha256": outside.digest(config),
     }

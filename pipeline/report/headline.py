@@ -18,6 +18,7 @@ _SAID = {
     "label": "has shifted",
     "prediction": "has shifted",
     "new_column": "is a new column",
+    "unreviewed": "is not in the schema as it is configured",
     "quarantine": "has too many quarantined rows",
     "rows": "has too few rows",
     "repeats": "has rows more than once",

@@ -229,7 +229,7 @@ def test_the_revision_says_whether_the_tree_is_clean(
 def test_a_plan_carries_the_digests_and_where_it_comes_from(bench: Any) -> None:
     config = bench.config()
     plan = run_plan.plan_run(config, span="2019-12", root="/artifacts")
-    assert set(plan.code) == {"ingest", "drift", "gate", "models", "judge", "proof"}
-    assert len(set(plan.code.values())) == 6
+    assert set(plan.code) == {"ingest", "schema", "drift", "gate", "models", "judge", "proof"}
+    assert len(set(plan.code.values())) == 7
     assert plan.provenance["config_sha256"] == config.digest()
     assert dataclasses.replace(plan, metadata=object()) == plan

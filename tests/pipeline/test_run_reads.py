@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import code_reach, files, outside, provenance, run_plan, schema_file
+from pipeline import code_reach, files, outside, provenance, run_plan, schema_file, schema_fit
 from pipeline.drift import calibration
 from pipeline.drift.report import Calibration
 from pipeline.errors import ConfigError
@@ -137,7 +137,7 @@ def test_a_version_is_not_up_to_date_once_a_file_was_edited(
         monkeypatch,
         span="2019-12",
         data_fingerprint="data",
-        schema_sha256=schema_file.digest(config.data.schema_file),
+        schema_sha256=schema_fit.digest(config),
         **made,
     )
     if name != "a data file":  # of which preflight takes the fingerprint

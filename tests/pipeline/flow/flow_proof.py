@@ -19,7 +19,7 @@ from flow_graph import Flow, Node, Source, Test
 #: somebody has looked at it and says here what part it plays.
 ROLES = {
     "pipeline.components.span_example_gen.SpanExampleGenExecutor": "examples",
-    "tfx.components.schema_gen.import_schema_gen.executor.Executor": "schema",
+    "pipeline.components.reviewed_schema.ReviewedSchemaExecutor": "schema",
     "tfx.components.statistics_gen.executor.Executor": "statistics",
     "tfx.components.example_validator.executor.Executor": "validator",
     "pipeline.components.distribution_validator.DistributionValidatorExecutor": "drift",
@@ -111,6 +111,8 @@ def _gate_looks_at_what_it_judges(flow: Flow, gate: Node) -> Iterator[str]:
             yield f"{node.name} looks at other examples than {gate.name}"
     if drift and validator and drift.only("schema") != validator.only("schema"):
         yield f"{drift.name} looks at another schema than {validator.name}"
+    if validator and gate.only("schema") != validator.only("schema"):
+        yield f"{gate.name} is told of another schema than {validator.name}"
     for node in (statistics, validator):
         for split in ("train", "eval"):
             if node and split in _json(node, "exclude_splits", []):

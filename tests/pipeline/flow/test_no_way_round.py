@@ -172,6 +172,10 @@ MUTANTS: dict[str, tuple[Callable[[Any], object], str]] = {
         lambda e: _second(e, "ImportSchemaGen", ("DistributionValidator", "schema", "schema")),
         "DistributionValidator looks at another schema than ExampleValidator",
     ),
+    "the gate is told of another schema": (
+        lambda e: _second(e, "ImportSchemaGen", ("DataGate", "schema", "schema")),
+        "DataGate is told of another schema than ExampleValidator",
+    ),
     "the gate sees no drift": (
         lambda e: (e.unwire("DataGate", "drift"), e.hurry("DataGate", "DistributionValidator")),
         "round the drift: SpanExampleGen → ",
