@@ -233,11 +233,13 @@ def metrics_json(
     models: Mapping[str, SliceMetrics],
     checks: Sequence[Check],
     uncertainty: Mapping[str, Uncertainty] | None = None,
+    notes: Sequence[str] = (),
 ) -> str:
     """What `metrics.json` holds: metrics by model and slice, and every check (NaN is null).
 
-    With `uncertainty`: also the 95 % intervals of metrics and of changes (positive is worse), and
-    the calibration curves.
+    `notes` is what a person should know of the evaluation beside its checks. With `uncertainty`:
+    also the 95 % intervals of metrics and of changes (positive is worse), and the calibration
+    curves.
     """
     clean = {
         model: {
@@ -250,6 +252,8 @@ def metrics_json(
         {**vars(check), "value": _finite(check.value), "message": str(check)} for check in checks
     ]
     told: dict[str, Any] = {"blessed": blessed(checks), "models": clean, "checks": rows}
+    if notes:
+        told["notes"] = list(notes)
     if uncertainty:
         told["intervals"] = {
             model: {name: _intervals(slices[name], sure.errors[name]) for name in sure.errors}

@@ -7,6 +7,7 @@ to compare a model with itself (after a cache hit the latest blessed model *is* 
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Mapping
@@ -20,9 +21,10 @@ from tfx.components.evaluator import executor as stock
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, component_spec, standard_artifacts, standard_component_specs
-from tfx.utils import json_utils
+from tfx.utils import json_utils, path_utils
 
-from pipeline import evaluation
+from models.config import RawType, raw_columns
+from pipeline import champion_inputs, evaluation
 from pipeline.config import Config, EvaluationConfig
 
 _BASELINE = standard_component_specs.BASELINE_MODEL_KEY
@@ -34,6 +36,7 @@ class EvaluatorSpec(standard_component_specs.EvaluatorSpec):  # type: ignore[mis
     PARAMETERS = {
         **standard_component_specs.EvaluatorSpec.PARAMETERS,
         "bars": component_spec.ExecutionParameter(type=str),
+        "columns": component_spec.ExecutionParameter(type=str),
         "code": component_spec.ExecutionParameter(type=str),
     }
 
@@ -51,7 +54,8 @@ class EvaluatorExecutor(stock.Executor):  # type: ignore[misc]
         candidate = artifact_utils.get_single_instance(input_dict["model"])
         baseline = input_dict.get(_BASELINE) or []
         is_champion = any(model.uri == candidate.uri for model in baseline)
-        if is_champion:
+        misfit = "" if is_champion else _misfit(baseline, json.loads(exec_properties["columns"]))
+        if is_champion or misfit:
             input_dict = {key: value for key, value in input_dict.items() if key != _BASELINE}
             baseline = []
         super().Do(input_dict, output_dict, exec_properties)
@@ -66,10 +70,18 @@ class EvaluatorExecutor(stock.Executor):  # type: ignore[misc]
         )
         with fileio.open(os.path.join(evaluated.uri, evaluation.METRICS_FILE), "w") as file:
             uncertainty = {model: _uncertainty(result) for model, result in results.items()}
-            file.write(evaluation.metrics_json(models, checks, uncertainty))
+            notes = [champion_inputs.told(misfit)] if misfit else []
+            file.write(evaluation.metrics_json(models, checks, uncertainty, notes))
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         blessing.set_int_custom_property("is_champion", int(is_champion))
         _bless(blessing, evaluation.blessed(checks))
+
+
+def _misfit(baseline: list[types.Artifact], columns: dict[str, RawType]) -> str:
+    """Why the champion cannot be asked about these examples; `""` if it can or there is none."""
+    if not baseline:
+        return ""
+    return champion_inputs.misfit(path_utils.serving_model_path(baseline[0].uri), columns)
 
 
 _CANDIDATE_NAME, _BASELINE_NAME = "candidate", "baseline"
@@ -182,6 +194,7 @@ class Evaluator(base_beam_component.BaseBeamComponent):  # type: ignore[misc]
                     tfma.EvalConfig(),
                 ),
                 bars=config.evaluation.model_dump_json(),
+                columns=json.dumps(raw_columns(config.features)),
                 code=code,
                 evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
                 blessing=types.Channel(type=standard_artifacts.ModelBlessing),

@@ -139,6 +139,7 @@ def _fill_evaluation(result: RunResult, nodes: dict[str, NodeOutcome]) -> None:
     models = evaluated["models"]
     result.metrics = models[evaluation.CANDIDATE][evaluation.OVERALL]
     result.champion_metrics = models.get(evaluation.CHAMPION, {}).get(evaluation.OVERALL, {})
+    result.notes += [note for note in evaluated.get("notes", []) if note not in result.notes]
     checks = evaluated["checks"]
     result.gates["evaluation"] = {
         "passed": evaluated["blessed"],
