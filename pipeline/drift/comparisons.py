@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from models.config import Features, Section
-from pipeline import schema_file, serving_contract
+from models.config import Features, Section, raw_columns
+from pipeline import champion_inputs, schema_file, serving_contract
 from pipeline.config import DriftConfig
 from pipeline.drift import champion, compare, notes, requests, seasons, words
 from pipeline.drift.bins import Binned, binned
@@ -151,6 +151,9 @@ class Comparisons:
     def _with_champion(self, drift: Comparison, rows: pa.Table, model: str | None) -> Comparison:
         """The comparison with the champion's predictions as one more feature."""
         if model is None:
+            return drift
+        if reason := champion_inputs.misfit(model, raw_columns(self._features)):
+            self._notes.append(f"the champion was not asked: {reason}")
             return drift
         # A span each, so that it is seen what they differ by.
         limit = max(1, self._comparing.drift.sample_rows // len(self._train))
