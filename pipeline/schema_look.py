@@ -142,7 +142,8 @@ def _examples(
         column = sql.quote(name)
         values = connection.execute(
             f"SELECT CAST({column} AS VARCHAR), count(*) FROM source WHERE "
-            f"{sql.present(name, types[name])} AND ({plan.typed(name, kind, types[name])}) IS NULL "
+            f"{plan.present(name, kind, types[name])} "
+            f"AND ({plan.typed(name, kind, types[name])}) IS NULL "
             "GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5"
         ).fetchall()
         if values:

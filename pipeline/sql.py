@@ -12,6 +12,7 @@ from typing import Literal
 import duckdb
 
 from models.config import RawType
+from pipeline import moments
 from pipeline.errors import ConfigError, Fault, shorten
 
 
@@ -69,10 +70,6 @@ def syntax_problem(expression: str) -> str | None:
 ColumnType = RawType | Literal["timestamp"]
 
 
-#: What one second is in the units that `data.time_formats` may name.
-_PER_SECOND = {"milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
-
-
 def typed(
     column: str,
     kind: ColumnType,
@@ -86,8 +83,8 @@ def typed(
     Args:
         column: its name.
         kind: `float` (DOUBLE, NaN is missing), `int` (BIGINT), `timestamp` (BIGINT, whole
-            seconds since 1970; a number is taken to be that already, a text with an offset is
-            counted in UTC) or `string` (VARCHAR, the empty text is missing).
+            seconds since 1970, see `pipeline.moments`) or `string` (VARCHAR, the empty text is
+            missing).
         source: DuckDB's type of the column in the file.
         time_format: how a timestamp is written, as in `data.time_formats`.
         decimal: what stands before the fraction of a number that is text.
@@ -105,33 +102,30 @@ def typed(
         return f"TRY_CAST(floor(epoch({name})) AS BIGINT)"
     if source == "BOOLEAN":
         return f"CAST({name} AS {_SQL_TYPES[kind]})"
-    if time_format and "%" in time_format:
-        moment = f"try_strptime(CAST({name} AS VARCHAR), {text(time_format)})"
-        return f"TRY_CAST(floor(epoch({moment})) AS BIGINT)"
+    if kind == "timestamp":
+        return moments.seconds(name, source, time_format, decimal)
     if source == "VARCHAR" and decimal != ".":
         name = f"replace({name}, {text(decimal)}, '.')"
     double = f"TRY_CAST({name} AS DOUBLE)"
     if kind == "float":
         return f"CASE WHEN NOT isnan({double}) THEN {double} END"
-    if time_format:
-        return f"TRY_CAST(floor({double} / {_PER_SECOND[time_format]}) AS BIGINT)"
     if source in _INTEGERS:
         return f"CAST({name} AS BIGINT)"
     # A BIGINT cast rounds 1.5 to 2; only whole numbers are integers.
-    whole = f"CASE WHEN {double} = trunc({double}) THEN TRY_CAST({name} AS BIGINT) END"
-    if source == "VARCHAR" and kind == "timestamp":
-        moment = f"TRY_CAST(floor(epoch(TRY_CAST({name} AS TIMESTAMPTZ))) AS BIGINT)"
-        return f"coalesce({whole}, {moment})"
-    return whole
+    return f"CASE WHEN {double} = trunc({double}) THEN TRY_CAST({name} AS BIGINT) END"
 
 
 _SQL_TYPES = {"float": "DOUBLE", "int": "BIGINT", "timestamp": "BIGINT", "string": "VARCHAR"}
 _INTEGERS = frozenset("TINYINT SMALLINT INTEGER BIGINT UTINYINT USMALLINT UINTEGER".split())
 
 
-def present(column: str, source: str) -> str:
-    """True where the file has a value in the column (NaN counts as missing)."""
+def present(
+    column: str, source: str, kind: ColumnType | None = None, time_format: str | None = None
+) -> str:
+    """True where the file has a value in the column (NaN and dates of zeros count as missing)."""
     name = quote(column)
+    if kind == "timestamp" and (source == "VARCHAR" or (time_format and "%" in time_format)):
+        return f"({present(column, source)} AND NOT {moments.is_missing(name, time_format)})"
     if source == '"NULL"':
         return "false"
     if source in ("DOUBLE", "FLOAT"):

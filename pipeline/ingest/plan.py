@@ -65,6 +65,10 @@ class IngestPlan(Section):
             decimal=self.csv.decimal,
         )
 
+    def present(self, column: str, kind: ColumnType, source: str) -> str:
+        """SQL, true where the file has a value in a column."""
+        return sql.present(column, source, kind, self.time_formats.get(column))
+
     def expressions(self) -> dict[str, str]:
         """Every SQL expression of the configuration by its key."""
         rules = {f"quarantine.rules.{name}": rule for name, rule in self.rules.items()}

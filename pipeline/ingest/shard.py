@@ -92,7 +92,7 @@ def judge(
         exprs.append(f"{expr} AS {sql.quote(name)}")
         if name in types:
             broken[f"type: {name} is not {kind}"] = (
-                f"{sql.present(name, source)} AND ({expr}) IS NULL"
+                f"{plan.present(name, kind, source)} AND ({expr}) IS NULL"
             )
     # Columns that only the label or a rule uses stay as the file has them.
     rest = [sql.quote(name) for name in types if name not in columns]

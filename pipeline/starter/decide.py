@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.starter.moments import BIRTH
 from pipeline.starter.profile import Profile
 from pipeline.starter.sample import nested
 
@@ -27,7 +28,6 @@ _KEY = frozenset(
     "id key uuid guid index idx row rowid rownames rownum number num no nr serial hash "
     "unnamed".split()
 )
-BIRTH = re.compile(r"(?i)birth|dob|born")
 _COUNT = frozenset("n num count number total qty quantity amount".split())
 #: Categories kept as such; more values make `high_cardinality`.
 FEW = 100
@@ -240,6 +240,7 @@ def _timestamp(p: Profile, name: str, taken: set[str]) -> Decision:
         "auto": "moments" if p.type.startswith("TIMESTAMP") or not p.is_number else "seconds",
         "milliseconds": "milliseconds since 1970",
         "microseconds": "microseconds since 1970",
+        "nanoseconds": "nanoseconds since 1970",
     }.get(p.time_format or "", f"written {p.time_format}")
     if told == "seconds":
         told = "seconds since 1970"
@@ -252,6 +253,11 @@ def _timestamp(p: Profile, name: str, taken: set[str]) -> Decision:
         f"{told}, {_day(p.times[0])} to {_day(p.times[1])}{_missing(p)}; {seen}",
         p,
     )
+    if p.unread:
+        made.notes.append(
+            f"{p.unread:,} of {p.present:,} values are not written as the others "
+            f"({p.time_format}); their rows are quarantined"
+        )
     if p.ambiguous:
         made.notes.append(f"{p.ambiguous!r} would fit as well: see which is meant")
     return made

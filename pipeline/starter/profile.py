@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,28 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import sql
+from pipeline.starter import moments
 from pipeline.starter.sample import SHARD, Sample, nested
 
-#: Ways to write a moment that `CAST` does not know; those with a time of day first.
-TIME_FORMATS = tuple(
-    f"{day}{hour}"
-    for hour in (" %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p", "")
-    for day in (
-        *("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%d-%b-%Y", "%d %b %Y"),
-        *("%b %d, %Y", "%B %d, %Y", "%d %B %Y", "%Y%m%d", "%m/%d/%y", "%d/%m/%y"),
-    )
-)
-_SECONDS, _MILLIS, _MICROS = (6e8, 4.2e9), (6e11, 4.2e12), (6e14, 4.2e15)
-_TIME_WORDS = re.compile(
-    r"(?i)(^|[^a-z])(time|timestamp|ts|date|datetime|dt|epoch|created|updated|at|on|when|day)"
-    r"($|[^a-z])|(?<=[a-z])(Time|Timestamp|Date|At)($|[A-Z_])"
-)
 #: Values listed at most.
 TOP = 100
 #: Columns, and their cells, that one query looks at.
 _COLUMNS_AT_ONCE, _CELLS_AT_ONCE = 50, 5_000_000
-#: Values that are tried before all are: most columns hold no moments.
-_FEW = 20
 
 
 @dataclass
@@ -58,6 +42,7 @@ class Profile:
         ambiguous: another time format that fits as well.
         times: earliest and latest moment, seconds since 1970.
         hours, days, months: different hours of the day, days and months among the moments.
+        unread: rows with a value that is no moment as the others are written.
         shares: share of rows with a value, by file of the sample.
     """
 
@@ -81,6 +66,7 @@ class Profile:
     hours: int = 0
     days: int = 0
     months: int = 0
+    unread: int = 0
     shares: tuple[float, ...] = ()
 
     @property
@@ -196,89 +182,10 @@ def _values(connection: duckdb.DuckDBPyConnection, found: Profile, column: pa.Ar
 
 def _moments(connection: duckdb.DuckDBPyConnection, found: Profile) -> None:
     """Whether the values are moments, how they are written, and what of them varies."""
-    if not found.present:
+    made = moments.look(connection, found.name, found.type, found.high if found.is_number else None)
+    if made is None:
         return
-    found.time_format = _time_format(connection, found)
-    if found.time_format is None:
-        return
-    # The values are text here, whatever the file has.
-    kind = "VARCHAR"
-    moment = sql.typed(
-        "v",
-        "timestamp",
-        kind,
-        time_format=None if found.time_format == "auto" else found.time_format,
-    )
-    ((first, last, found.hours, found.days, found.months),) = connection.execute(
-        "SELECT min(t), max(t), count(DISTINCT t // 3600 % 24), count(DISTINCT t // 86400), "
-        "count(DISTINCT strftime(make_timestamp(t * 1000000), '%Y-%m')) "
-        f"FROM (SELECT {moment} AS t FROM many) WHERE abs(t) < 100000000000"
-    ).fetchall()
-    if first is None or last is None:
-        found.time_format = None
-    else:
-        found.times = (first, last)
-
-
-def _time_format(connection: duckdb.DuckDBPyConnection, found: Profile) -> str | None:
-    if found.type.startswith(("TIMESTAMP", "DATE")):
-        return "auto"
-    if found.is_number:
-        return _of_number(connection, found)
-    if found.type != "VARCHAR" or not any(c.isdigit() for c in (found.top or [("", 0)])[0][0]):
-        return None
-    if _fits(connection, found, "TRY_CAST(v AS TIMESTAMPTZ)"):
-        return "auto"
-    moments = {form: f"try_strptime(v, {sql.text(form)})" for form in TIME_FORMATS}
-    fitting = [
-        form for form in _promising(connection, moments) if _fits(connection, found, moments[form])
-    ]
-    if not fitting:
-        return None
-    swapped = {"%d/%m": "%m/%d", "%m/%d": "%d/%m", "%d-%m": "%m-%d", "%m-%d": "%d-%m"}
-    other = swapped.get(fitting[0][:5], "") + fitting[0][5:]
-    found.ambiguous = other if other in fitting else None
-    return fitting[0]
-
-
-def _promising(connection: duckdb.DuckDBPyConnection, moments: Mapping[str, str]) -> list[str]:
-    """Those expressions over `v` that give a moment for the first few values, all in one query."""
-    (row,) = connection.execute(
-        f"SELECT count(*), {', '.join(f'count({moment})' for moment in moments.values())} "
-        f"FROM (SELECT v FROM many LIMIT {_FEW})"
-    ).fetchall()
-    return [form for form, good in zip(moments, row[1:], strict=True) if good >= 0.98 * row[0]]
-
-
-def _fits(connection: duckdb.DuckDBPyConnection, found: Profile, moment: str) -> bool:
-    """Whether an expression over `v` gives a moment for (almost) all values."""
-    # Distinct values are tried, a few first: most columns fail at once.
-    for limit in (_FEW, 1_000_000_000):
-        ((good, seen),) = connection.execute(
-            f"SELECT count({moment}), count(*) FROM (SELECT v FROM many LIMIT {limit})"
-        ).fetchall()
-        if good < 0.98 * seen:
-            return False
-    return found.distinct > 0
-
-
-def _of_number(connection: duckdb.DuckDBPyConnection, found: Profile) -> str | None:
-    """Numbers are moments if their size and the column's name say so."""
-    if not found.is_whole or not found.quantiles:
-        return None
-    low, high = found.quantiles[1], found.quantiles[-2]
-    if _MILLIS[0] <= low and high <= _MILLIS[1]:
-        return "milliseconds"
-    if _MICROS[0] <= low and high <= _MICROS[1]:
-        return "microseconds"
-    if not _TIME_WORDS.search(found.name):
-        return None
-    if _SECONDS[0] <= low and high <= _SECONDS[1]:
-        return "auto"
-    if (
-        low >= 19000101
-        and high <= 21001231
-        and _fits(connection, found, "try_strptime(v, '%Y%m%d')")
-    ):
-        return "%Y%m%d"
-    return None
+    found.time_format, found.ambiguous, found.times = made.form, made.ambiguous, made.times
+    found.hours, found.days, found.months = made.hours, made.days, made.months
+    found.present -= made.absent
+    found.unread = made.unread

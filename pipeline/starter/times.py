@@ -10,6 +10,7 @@ from pipeline import sql
 from pipeline.starter import decide
 from pipeline.starter.decide import Decision
 from pipeline.starter.judged import Judged
+from pipeline.starter.moments import BIRTH
 from pipeline.starter.names import free
 from pipeline.starter.state import State, numbers
 
@@ -76,7 +77,7 @@ def choose_time_column(state: State, judged: Judged) -> None:
         if (p := state.decisions[name].profile) is not None
         and p.missing_share == 0
         and p.days > 1
-        and not decide.BIRTH.search(name)
+        and not BIRTH.search(name)
     ]
     if ordered:
         state.time_column, why = ordered[0], "the rows are in its order"

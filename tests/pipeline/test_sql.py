@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import sql
+from pipeline import moments, sql
 from pipeline.errors import ConfigError
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -156,11 +156,19 @@ def test_dates_are_their_midnight(value: dt.date) -> None:
     assert values_of([value.isoformat()], pa.string(), "timestamp") == [midnight]
 
 
-@given(EXACT)
+@given(st.integers(moments.FIRST, moments.LAST))
 def test_numbers_are_seconds_already(value: int) -> None:
     assert values_of([value], pa.int64(), "timestamp") == [value]
     assert values_of([float(value)], pa.float64(), "timestamp") == [value]
     assert values_of([str(value)], pa.string(), "timestamp") == [value]
+    assert values_of([value + 0.25], pa.float64(), "timestamp") == [value]
+    assert values_of([f"{value}.25"], pa.string(), "timestamp") == [value - (value < 0)]
+
+
+@given(st.integers(moments.LAST + 1, 2**53) | st.integers(-(2**53), moments.FIRST - 1))
+def test_seconds_beyond_the_year_9999_are_no_moment(value: int) -> None:
+    for arrow, written in ((pa.int64(), value), (pa.float64(), value), (pa.string(), str(value))):
+        assert convert([written], arrow, "timestamp") == [(None, True)]
 
 
 @pytest.mark.parametrize("text", ["2019-12-01T08:00:00Z", "2019-12-01 10:00:00+02:00"])

@@ -1,0 +1,134 @@
+"""Written moments as whole seconds since 1970, in SQL: the one definition, for all who read files.
+
+By itself a column may be of a time type; a number of seconds, whole or with a fraction; or text
+of the form `2024-1-5`, `2024/01/05 9:05`, `2024-01-05T09:05:00.5+02:00`, `20240105T090500Z`, with
+`24:00` as the end of a day. Everything else must be named in `data.time_formats`. The client
+reads the same texts in Python (`serving.client.moments`).
+"""
+
+from __future__ import annotations
+
+import re
+
+#: What one second is in the units that `data.time_formats` may name.
+PER_SECOND = {"milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
+#: The years 1 to 9999: a count beyond them is one of other units.
+FIRST, LAST = -62_135_596_800, 253_402_300_799
+
+#: `… (until 2024)`: the latest year that a year of two digits may mean.
+_UNTIL = re.compile(r"^(?P<form>.*%y.*) \(until (?P<year>\d{4})\)$")
+_ZONE = r"( ?(Z|[A-Za-z][A-Za-z0-9_+/-]*|[+-]\d{1,2}(:?\d{2}(:?\d{2})?)?))?"
+_CLOCK = r"\d{1,2}:\d{1,2}(:\d{1,2}(\.\d+)?)?"
+_WRITTEN = rf"\d{{4}}[-/]\d{{1,2}}[-/]\d{{1,2}}([ T]{_CLOCK}{_ZONE})?"
+_BASIC = r"^(\d{4})(\d{2})(\d{2})[Tt](\d{2})(\d{2})(\d{2})?"
+#: Dates of zeros, as MySQL writes a missing one.
+_ZEROS = r"0{1,4}[-/. ]0{1,2}[-/. ]0{1,4}([ T][0:.]*)?Z?"
+_WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
+_WHOLE_TYPES = frozenset([*_WHOLE, *(f"U{name}" for name in _WHOLE)])
+
+
+def seconds(column: str, source: str, time_format: str | None, decimal: str = ".") -> str:
+    """SQL of a moment: BIGINT, NULL where missing or impossible to read.
+
+    Args:
+        column: SQL, of the type `source`.
+        source: DuckDB's type: text or a number.
+        time_format: as in `data.time_formats`.
+        decimal: what stands before the fraction of a number that is text.
+    """
+    if time_format and "%" in time_format:
+        return _formatted(_digits(column, source), time_format)
+    unit = PER_SECOND[time_format] if time_format else 1
+    if source != "VARCHAR":
+        return _within(_count(column, unit, source in _WHOLE_TYPES))
+    number = f"replace({column}, '{decimal}', '.')" if decimal != "." else column
+    text = f"coalesce({_count(number, unit, True)}, {_count(number, unit, False)})"
+    # As a whole number first: a fraction's 53 bits do not hold nanoseconds.
+    count = f"CASE WHEN contains({number}, '.') THEN {_count(number, unit, False)} ELSE {text} END"
+    if time_format:
+        return _within(count)
+    return f"coalesce({_within(count)}, {_written(column)})"
+
+
+def is_missing(column: str, time_format: str | None = None) -> str:
+    """SQL, true where a text says that there is no moment: zeros in place of a date."""
+    zeros = f"{_ZEROS}|0+" if time_format and "%" in time_format else _ZEROS
+    return f"regexp_full_match(trim(CAST({column} AS VARCHAR)), '{zeros}')"
+
+
+def shape_of(time_format: str) -> str:
+    """The strptime format in an entry of `data.time_formats`."""
+    found = _UNTIL.match(time_format)
+    return found["form"] if found else time_format
+
+
+def _digits(column: str, source: str) -> str:
+    if source in ("DOUBLE", "FLOAT") or source.startswith("DECIMAL"):
+        return f"CAST(TRY_CAST({column} AS BIGINT) AS VARCHAR)"
+    return f"CAST({column} AS VARCHAR)"
+
+
+def _count(number: str, unit: int, whole: bool) -> str:
+    """Whole seconds, rounded down, of a count of units."""
+    if not whole:
+        return f"TRY_CAST(floor(TRY_CAST({number} AS DOUBLE) / {unit}) AS BIGINT)"
+    value = f"TRY_CAST({number} AS HUGEINT)"
+    if unit == 1:
+        return f"TRY_CAST({value} AS BIGINT)"
+    floor = f"(({value} - (({value} % {unit} + {unit}) % {unit})) // {unit})"
+    return f"TRY_CAST({floor} AS BIGINT)"
+
+
+def _within(count: str) -> str:
+    return f"CASE WHEN ({count}) BETWEEN {FIRST} AND {LAST} THEN {count} END"
+
+
+def _written(column: str) -> str:
+    text = f"trim({column})"
+    plain = text
+    for pattern, by in (
+        (_BASIC, r"\1-\2-\3T\4:\5:\6"),  # the basic form of ISO 8601
+        (r":([Zz+-]|$)", r"\1"),  # and that without seconds
+        (r"(:\d+),(\d)", r"\1.\2"),
+        (r"(\d)t(\d)", r"\1T\2"),
+        (r"(\d)z$", r"\1Z"),
+        (r"(:[\d.]+) ([+-]\d)", r"\1\2"),
+        (r"([+-]\d)$", r"\1:00"),
+    ):
+        plain = f"regexp_replace({plain}, '{pattern}', '{by}')"
+    return (
+        f"CASE WHEN regexp_full_match({text}, '{_WRITTEN}') AND "
+        f"TRY_CAST({text} AS TIMESTAMPTZ) IS NOT NULL THEN {_epoch(text)} "
+        f"WHEN regexp_full_match({plain}, '{_WRITTEN}') THEN {_epoch(plain)} END"
+    )
+
+
+def _epoch(text: str) -> str:
+    return f"TRY_CAST(floor(epoch(TRY_CAST({text} AS TIMESTAMPTZ))) AS BIGINT)"
+
+
+def _formatted(text: str, time_format: str) -> str:
+    """By a strptime format, with what strptime leaves out: the end of a day, zones, centuries."""
+    form, until = time_format, None
+    if found := _UNTIL.match(time_format):
+        form, until = found["form"], int(found["year"])
+    text = f"trim({text})"
+    if "%z" in form:
+        text = f"regexp_replace({text}, '[Zz]$', '+00:00')"
+    if "%b" in form:
+        text = f"regexp_replace({text}, '(?i)\\bsept\\b', 'Sep')"
+    end = r"(^|\D)24([:.]00(?:[:.]0+)*(?:\D|$))"
+    day_over = f"regexp_matches({text}, '{end}')" if "%H" in form else "false"
+    if "%H" in form:
+        text = f"regexp_replace({text}, '{end}', '\\100\\2')"
+    literal = "'" + form.replace("'", "''") + "'"
+    moment = f"try_strptime({text}, {literal})"
+    if until is not None:
+        late = f"CAST(ceil((year({moment}) - {until}) / 100.0) AS INTEGER)"
+        moment = f"({moment} - to_years(100 * {late}))"
+    value = f"TRY_CAST(floor(epoch({moment})) AS BIGINT)"
+    if "%H" in form:
+        value = f"({value} + CASE WHEN {day_over} THEN 86400 ELSE 0 END)"
+    if "%Y" in form:  # else 1/15/24 is in the year 24
+        value = f"CASE WHEN regexp_matches({text}, '\\d{{4}}') THEN {value} END"
+    return value
