@@ -72,7 +72,8 @@ class DataConfig(Section):
         time_column: a timestamp feature; rows outside their span's period are quarantined.
         time_formats: timestamp feature → how its column is written, where it is neither a moment,
             ISO text nor seconds since 1970: `milliseconds`, `microseconds` or `nanoseconds` since
-            then, or a strptime format such as `%d/%m/%Y %H:%M`.
+            then, or a strptime format such as `%d/%m/%Y %H:%M`. Years of two digits are those
+            from 1969 to 2068; `%d-%b-%y (until 2024)` says the latest that they may mean.
         schema_file: the reviewed schema; inferred and written by the first run if absent.
     """
 

@@ -15,6 +15,9 @@ PER_SECOND = {"milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9
 #: The years 1 to 9999: a count beyond them is one of other units.
 FIRST, LAST = -62_135_596_800, 253_402_300_799
 
+#: Seconds until the year 2128; milliseconds until then begin in February 1970.
+_LATE = 5e9
+
 #: `… (until 2024)`: the latest year that a year of two digits may mean.
 _UNTIL = re.compile(r"^(?P<form>.*%y.*) \(until (?P<year>\d{4})\)$")
 _ZONE = r"( ?(Z|[A-Za-z][A-Za-z0-9_+/-]*|[+-]\d{1,2}(:?\d{2}(:?\d{2})?)?))?"
@@ -56,10 +59,11 @@ def is_missing(column: str, time_format: str | None = None) -> str:
     return f"regexp_full_match(trim(CAST({column} AS VARCHAR)), '{zeros}')"
 
 
-def shape_of(time_format: str) -> str:
-    """The strptime format in an entry of `data.time_formats`."""
-    found = _UNTIL.match(time_format)
-    return found["form"] if found else time_format
+def larger_unit(count: float) -> str | None:
+    """The unit in which a count is a moment until the year 2128, if it is none in seconds."""
+    if abs(count) <= _LATE:
+        return None
+    return next((unit for unit, size in PER_SECOND.items() if abs(count) <= _LATE * size), None)
 
 
 def _digits(column: str, source: str) -> str:
@@ -130,5 +134,6 @@ def _formatted(text: str, time_format: str) -> str:
     if "%H" in form:
         value = f"({value} + CASE WHEN {day_over} THEN 86400 ELSE 0 END)"
     if "%Y" in form:  # else 1/15/24 is in the year 24
-        value = f"CASE WHEN regexp_matches({text}, '\\d{{4}}') THEN {value} END"
+        early = "regexp_matches(" + text + r", '(^|[^\d+])0\d{3}(\D|$)')"
+        value = f"CASE WHEN year({moment}) >= 1000 OR {early} THEN {value} END"
     return value

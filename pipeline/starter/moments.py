@@ -47,7 +47,8 @@ _OTHERS = (
 )
 _DAY = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}(?P<time>.*)")
 _MONTH = re.compile(r"(?i)jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec")
-_OTHER = re.compile(r"(?i)[\d:._/T-]{6,}|(mon|tue|wed|thu|fri|sat|sun)[a-z]* ")
+_TWO_DIGITS = re.compile(r"\d{2}[./-]\d{1,2}[./-]|\d{1,2}[./-]\d{1,2}[./-]\d{2}(\D|$)")
+_OTHER = re.compile(r"(?i)[\d:._/T-]{4,}|(mon|tue|wed|thu|fri|sat|sun)[a-z]* ")
 
 #: Counts from the year 1989 to 2103, by unit.
 _UNITS = {None: 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
@@ -130,14 +131,14 @@ def _zeros(form: str) -> str:
 def _described(
     connection: duckdb.DuckDBPyConnection, form: str, other: str | None
 ) -> Moments | None:
-    row = connection.execute(
+    (row,) = connection.execute(
         "SELECT min(t), max(t), count(DISTINCT t // 3600 % 24), count(DISTINCT t // 86400), "
         "count(DISTINCT strftime(make_timestamp(t * 1000000), '%Y-%m')), "
         "sum(c) FILTER (z), sum(c) FILTER (NOT z AND r IS NULL) FROM (SELECT c, z, r, "
         "CASE WHEN abs(r) < 100000000000 THEN r END AS t FROM "
         f"(SELECT c, {_zeros(form)} AS z, {_typed(form)} AS r FROM many))"
-    ).fetchone()
-    if row is None or row[0] is None:
+    ).fetchall()
+    if row[0] is None:
         return None
     first, last, hours, days, months, absent, unread = (int(figure or 0) for figure in row)
     return Moments(form, other, (first, last), hours, days, months, absent, unread)
@@ -146,7 +147,7 @@ def _described(
 def _born(connection: duckdb.DuckDBPyConnection, form: str) -> str:
     """The form with its latest year, if people would be born after today without it."""
     now = dt.datetime.now(dt.UTC)
-    (latest,) = connection.execute(f"SELECT max({_typed(form)}) FROM many").fetchone() or (None,)
+    ((latest,),) = connection.execute(f"SELECT max({_typed(form)}) FROM many").fetchall()
     return f"{form} (until {now.year})" if latest and latest > now.timestamp() else form
 
 
@@ -168,7 +169,9 @@ def _of_texts(connection: duckdb.DuckDBPyConnection) -> tuple[str | None, str | 
     fits = {form: good for form, (good, all_) in counts.items() if good >= _SHARE * all_ > 0}
     if not fits:
         return None, None
-    best = max(fits, key=lambda form: fits[form])
+    # Where a day could be a year as well, the years of a table are few.
+    most = [form for form in fits if fits[form] == max(fits.values())]
+    best = min(most, key=lambda form: _years(connection, form) if len(most) > 1 else 0)
     other = _swapped(best)
     return best, other if other != best and fits.get(other) == fits[best] else None
 
@@ -180,13 +183,14 @@ def _candidates(few: Sequence[str]) -> list[str]:
     if len(days) >= _SHARE * len(few):
         mark = next(char for char in few[0].strip() if char in "./-")
         hours: Iterable[str] = ("",) if not any(m["time"] for m in days) else (*_HOURS, *_ZONED)
-        same = [form for form in _FIGURES if form[2] == mark]
+        short = all(_TWO_DIGITS.match(value.strip()) for value in few)
+        same = [form for form in _FIGURES if form[2] == mark and (short or "%y" not in form)]
         found += [f"{day}{hour}" for day, hour in itertools.product(same, hours)]
     if sum(bool(_MONTH.search(value)) for value in few) >= _SHARE * len(few):
         timed = any(":" in value or value.count(".") > 1 for value in few)
         hours = (*_HOURS, *_ZONED) if timed else ("",)
         found += [f"{day}{hour}" for day, hour in itertools.product(_NAMED, hours)]
-    if all(_OTHER.match(value.strip()) for value in few):
+    if all(_OTHER.match(value.strip()) or _MONTH.search(value) for value in few):
         found += _OTHERS
     return found
 
@@ -217,10 +221,16 @@ def _counts(
     return {
         form: connection.execute(
             f"SELECT count({_typed(form)}), count(*) FROM many WHERE NOT {_zeros(form)}"
-        ).fetchone()
-        or (0, 0)
+        ).fetchall()[0]
         for form in forms
     }
+
+
+def _years(connection: duckdb.DuckDBPyConnection, form: str) -> int:
+    """Different years among the moments."""
+    year = f"year(make_timestamp(1000000 * ({_typed(form)})))"
+    ((count,),) = connection.execute(f"SELECT count(DISTINCT {year}) FROM many").fetchall()
+    return int(count)
 
 
 def _swapped(form: str) -> str:
@@ -235,10 +245,10 @@ def _swapped(form: str) -> str:
 
 def _of_numbers(connection: duckdb.DuckDBPyConnection, name: str) -> str | None:
     """Numbers are moments if their size and the column's name say so."""
-    points, whole = connection.execute(
+    ((points, whole),) = connection.execute(
         "SELECT quantile_cont(n, [0.01, 0.99]), bool_and(n = trunc(n)) FROM "
         "(SELECT TRY_CAST(v AS DOUBLE) AS n FROM many) WHERE isfinite(n) AND n <> 0"
-    ).fetchone() or (None, False)
+    ).fetchall()
     if not points:
         return None
     low, high = points
