@@ -13,6 +13,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from models.config import Categorical, HighCardinality
 from pipeline import files, schema_text
 from pipeline.config import Config
+from pipeline.drift import profile_text
 from pipeline.errors import ConfigError, DataError, Fault
 
 TRAINING, SERVING = "TRAINING", "SERVING"
@@ -57,9 +58,22 @@ def read(path: str) -> schema_pb2.Schema:
             "Restore it from version control, or remove it to have it inferred again.",
         )
         raise ConfigError(path, [fault]) from error
-    if wrong := list(_wrong_comparators(schema)):
+    if wrong := [*_wrong_comparators(schema), *_wrong_profiles(schema)]:
         raise ConfigError(path, wrong)
     return schema
+
+
+def _wrong_profiles(schema: schema_pb2.Schema) -> Iterator[Fault]:
+    """A reviewed profile that cannot be read would compare nothing."""
+    try:
+        profile_text.read(schema)
+    except ValueError as error:
+        yield Fault(
+            "annotation.comment",
+            "",
+            str(error),
+            "Restore it from version control, or remove it and run headrace schema accept.",
+        )
 
 
 def _wrong_comparators(schema: schema_pb2.Schema) -> Iterator[Fault]:

@@ -12,6 +12,7 @@ from tfx.orchestration import metadata
 
 from pipeline import schema_file
 from pipeline.audit.scene import Scene
+from pipeline.drift import profile
 from pipeline.graph import create_schema_pipeline
 from pipeline.local import outcome, runner
 from pipeline.local.places import Places
@@ -33,3 +34,4 @@ def infer(scene: Scene) -> None:
     runner.run(create_schema_pipeline(scene.config, plan), _RUN, lambda name, seconds: None)
     nodes = outcome.nodes_of_run(outcome.connect(places.metadata), _RUN)
     schema_file.write_inferred(scene.config, nodes["SchemaGen"].outputs["schema"].uri)
+    profile.write_first(scene.config, nodes["SpanExampleGen"].outputs["examples"].uri)

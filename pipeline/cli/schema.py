@@ -76,12 +76,17 @@ def accept(
     Exit codes: 0 settled, 5 something is left to do, 1 failed, 2 no such difference.
     """
     from pipeline import schema_diff, schema_file, schema_text
+    from pipeline.drift import profile
 
     config, seen, change = _compare(config_file, span, whole_window)
     path = config.data.schema_file
     lines = dict(_lines_to_add(config, seen))
+    reviewed = profile.of(seen.rows, config) if profile.wanted(config) else {}
+    # What differs from its profile alone breaks no rule of the schema.
+    moved = profile.chosen(reviewed, features) - {one.feature for one in change.differences}
+    wanted = [name for name in features if name not in moved]
     try:
-        changed = schema_diff.accept(change, features)
+        changed = schema_diff.accept(change, wanted) if wanted or not features else change.schema
     except DataError as error:
         if new := [lines[name] for name in features if name in lines]:
             raise DataError(
@@ -90,11 +95,12 @@ def accept(
         raise
     with open(path, encoding="utf-8") as file:
         before = file.read()
-    after = schema_text.write(changed, before)
+    after = schema_text.write(profile.put(changed, reviewed, features), before)
     if after != before:
         schema_file.write(path, after)
         settled = [d for d in change.differences if d.acceptable]
         names = dict.fromkeys(d.feature for d in settled if not features or d.feature in features)
+        names |= dict.fromkeys(sorted(moved) or (["the profile"] if not names else []))
         click.echo(f"{path}: {', '.join(names)} accepted; review it (git diff) and commit it")
     else:
         click.echo(f"{path}: nothing to write")

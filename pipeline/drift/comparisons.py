@@ -11,7 +11,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from models.config import Features, Section, raw_columns
 from pipeline import champion_inputs, schema_file, serving_contract
 from pipeline.config import DriftConfig
-from pipeline.drift import champion, compare, notes, requests, seasons, words
+from pipeline.drift import champion, compare, notes, profile, profile_text, requests, seasons, words
 from pipeline.drift.bins import Binned, binned
 from pipeline.drift.columns import Column, columns
 from pipeline.drift.noise import Test
@@ -96,6 +96,8 @@ class Comparisons:
             self._season(),
         )
         comparisons = [self._with_champion(drift, rows, model)]
+        if splits:
+            comparisons += self._reviewed()
         comparisons += self._skew(window)
         past = []
         if not splits:
@@ -111,10 +113,28 @@ class Comparisons:
             calibration=self._summary(),
             violations=tuple(self._violations),
             notes=tuple(dict.fromkeys(self._notes)),
-            uncalibrated=""
-            if splits or self._calibration
-            else notes.uncalibrated(len(self._train)),
+            uncalibrated=self._unknown(splits),
         )
+
+    def _reviewed(self) -> Iterator[Comparison]:
+        """One table against the profile that its schema carries."""
+        drift = self._comparing.drift
+        rows = pa.concat_tables(rows for _, rows in (*self._train, *self._newest))
+        made = profile.against(
+            profile_text.read(self._schema),
+            sample.smallest(rows, drift.sample_rows),
+            self._features,
+            self._comparing.label,
+            drift.false_alarms,
+        )
+        if made:
+            yield made
+
+    def _unknown(self, splits: bool) -> str:
+        """What to do where too little is known of what is usual."""
+        if splits:
+            return "" if profile_text.read(self._schema) else notes.NO_PROFILE
+        return "" if self._calibration else notes.uncalibrated(len(self._train))
 
     def _season(self) -> list[int]:
         newest, window = self._newest[-1][0], [span for span, _ in self._train]

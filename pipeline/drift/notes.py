@@ -15,6 +15,10 @@ _OTHER_SIZE = 2.0
 _NAMES = 8
 
 COMMAND = "headrace drift calibrate"
+NO_PROFILE = (
+    "the schema carries no reviewed profile of the table, so that nothing tells whether it moved "
+    "as a whole. If it is as it should be: headrace schema accept"
+)
 
 
 def of_thresholds(

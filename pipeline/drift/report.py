@@ -11,7 +11,7 @@ from pipeline.serving_contract import Violation
 
 FILE = "drift.json"
 
-Compared = Literal["drift", "skew", "splits"]
+Compared = Literal["drift", "skew", "splits", "profile"]
 
 
 class Measured(Section):

@@ -11,9 +11,19 @@ import pyarrow as pa
 
 from pipeline import files, findings, schema_file, spans
 from pipeline.config import Config
-from pipeline.drift import calibration, compare, notes, reference, seasons, words
+from pipeline.drift import (
+    calibration,
+    compare,
+    notes,
+    profile,
+    profile_text,
+    reference,
+    seasons,
+    words,
+)
 from pipeline.drift.columns import columns
 from pipeline.drift.report import Calibration, Comparison, Feature, Report, Side
+from pipeline.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,8 @@ def look(config: Config, span: str | None, progress: Callable[[str], None]) -> L
     Raises:
         HeadraceError: there is no such span, or a file cannot be read.
     """
+    if profile.wanted(config):
+        return _reviewed(config, progress)
     window = spans.choose_window(
         reference.discovered(config),
         newest=span,
@@ -82,6 +94,28 @@ def look(config: Config, span: str | None, progress: Callable[[str], None]) -> L
         compare.compare("drift", sides, features, bounds, known, season),
         tuple(told),
     )
+
+
+def _reviewed(config: Config, progress: Callable[[str], None]) -> Looked:
+    """One table against the profile in its schema.
+
+    Raises:
+        DataError: the schema carries none.
+    """
+    found = spans.discover(config.data.path, spans.SpanPattern.parse(config.data.pattern))
+    schema = config.data.schema_file
+    profiles = profile_text.read(schema_file.read(schema)) if files.exists(schema) else {}
+    if not profiles:
+        raise DataError(
+            "data.pattern names no {span}: one table has nothing before it to be compared with, "
+            f"and {schema} carries no reviewed profile of it: headrace schema accept"
+        )
+    (rows,) = reference.samples(config, found, progress).values()
+    label, alarms = config.label.name, config.drift.false_alarms
+    made = profile.against(profiles, rows, config.features, label, alarms)
+    if made is None:
+        raise DataError(f"{schema}: its profile is of none of [features]. headrace schema accept")
+    return Looked(made, ())
 
 
 def as_json(looked: Looked, config: Config, today: dt.date) -> dict[str, Any]:

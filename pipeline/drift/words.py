@@ -45,9 +45,10 @@ def findings(report: Report) -> Iterator[Finding]:
 
 def _finding(comparison: Comparison, feature: Feature) -> Finding:
     kinds: dict[str, Kind] = {"label": "label", "prediction": "prediction"}
+    compared = "drift" if comparison.kind == "profile" else comparison.kind
     worst = feature.worst
     return Finding(
-        kind=kinds.get(feature.type, comparison.kind),
+        kind=kinds.get(feature.type, compared),
         feature=feature.feature,
         split=comparison.current.label,
         message=message(comparison, feature),
@@ -67,7 +68,11 @@ def message(comparison: Comparison, feature: Feature) -> str:
         f"{NAMES[worst.name]} {worst.value:.3g}, threshold {worst.threshold:.3g} "
         f"({worst.excess:.1f} times){more}"
     )
-    return "; ".join([*_changes(comparison, feature), far])
+    told = "; ".join([*_changes(comparison, feature), far])
+    old = comparison.reference.label
+    if comparison.kind == "profile":
+        told += f", against {old}. If that is as it should be: headrace schema accept"
+    return told
 
 
 def _changes(comparison: Comparison, feature: Feature) -> Iterator[str]:

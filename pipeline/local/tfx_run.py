@@ -10,6 +10,7 @@ from tfx.orchestration import metadata
 
 from pipeline import files, schema_file
 from pipeline.config import Config
+from pipeline.drift import profile
 from pipeline.errors import HeadraceError
 from pipeline.graph import create_pipeline, create_schema_pipeline
 from pipeline.local import beam_memory, champion, dead_runs, outcome, quiet, runner
@@ -61,6 +62,7 @@ def run(
             runner.run(create_schema_pipeline(config, plan), schema_run, timed)
             nodes = outcome.nodes_of_run(outcome.connect(places.metadata), schema_run)
             schema_file.write_inferred(config, nodes["SchemaGen"].outputs["schema"].uri)
+            profile.write_first(config, nodes["SpanExampleGen"].outputs["examples"].uri)
             result.gates["schema"] = {"passed": True, "written": config.data.schema_file}
         pipeline = create_pipeline(config, plan)
         expected = [node.id for node in pipeline.components]

@@ -53,6 +53,8 @@ class ComparisonView:
 def comparison(drift: Drift | None, kind: str) -> ComparisonView | None:
     """The comparison of a kind; None where it was not made."""
     told = drift.of_kind(kind) if drift else None
+    if told is None and drift and kind == "drift":  # of one table, whose past is what was reviewed
+        told = drift.of_kind("profile")
     if told is None:
         return None
     features = sorted(told.features, key=lambda f: (not f.alarms, -(f.excess or 0.0)))

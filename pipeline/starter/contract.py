@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from pipeline import schema_file, schema_infer, schema_text
+from pipeline.drift import profile as reviewed
 from pipeline.ingest.plan import IngestPlan
 from pipeline.sql import ColumnType
 from pipeline.starter.draft import down
@@ -36,6 +37,10 @@ def text(proposal: Proposal) -> str:
     if proposal.total is None or proposal.slack:
         rows = f"a sample of {rows}"
     head = _HEAD.format(name=proposal.config.name, rows=rows)
+    if reviewed.wanted(proposal.config):
+        label = pa.array(proposal.judged.label).cast(pa.int64())
+        rows = proposal.judged.rows.append_column(proposal.config.label.name, label)
+        schema = reviewed.put(schema, reviewed.of(rows, proposal.config))
     return head + schema_text.write(schema, why=why)
 
 
