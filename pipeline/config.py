@@ -62,7 +62,7 @@ class DataConfig(Section):
 
     Attributes:
         path: folder that holds the data (local, or any scheme TFX reads).
-        pattern: path of a span's file(s) below it. `{span:%Y-%m}` (any of %Y %m %d %H) or
+        pattern: path of a span's file(s) below it. `{span:%Y-%m}` (see `span_pattern`) or
             `{span}` (a whole number) is the span; `*` matches several files of one span.
             Without `{span}` all files are one table, split by `window.holdout`.
         rename: column name in the files → name used here. A file may have either.

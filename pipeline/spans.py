@@ -2,48 +2,21 @@
 
 from __future__ import annotations
 
-import calendar
-import datetime as dt
 import hashlib
 import itertools
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline import files
 from pipeline.errors import DataError
+from pipeline.span_pattern import PatternError, Span, SpanPattern
 
 if TYPE_CHECKING:
     from pipeline.config import Config
 
-_PLACEHOLDER = re.compile(r"\{span(?::([^{}]*))?\}")
-_DIGITS = {"%Y": 4, "%m": 2, "%d": 2, "%H": 2}
-#: The finest directive decides what one step from span to span is.
-_UNITS = {"%H": "hour", "%d": "day", "%m": "month", "%Y": "year"}
-_EPOCH = dt.datetime(1970, 1, 1)
-
-
-class PatternError(ValueError):
-    """A span pattern that makes no sense; the message is the rule it breaks."""
-
-
-@dataclass(frozen=True, order=True)
-class Span:
-    """One period of data.
-
-    Attributes:
-        ordinal: position in time; consecutive spans differ by 1.
-        label: as written in the path, such as `2019-12`; `all` for data without spans.
-        start: first second of the period since 1970 (inclusive), None where spans are numbers.
-        end: first second after the period (exclusive), None where spans are numbers.
-    """
-
-    ordinal: int
-    label: str
-    start: int | None = None
-    end: int | None = None
+__all__ = ["PatternError", "Span", "SpanPattern"]
 
 
 @dataclass(frozen=True)
@@ -87,120 +60,6 @@ class Window:
         }
 
 
-@dataclass(frozen=True)
-class SpanPattern:
-    """A parsed `data.pattern`: text with at most one kind of `{span}` in it, and `*`.
-
-    Attributes:
-        text: the pattern as written.
-        format: strptime format of the span, `""` for a whole number, None without a span.
-    """
-
-    text: str
-    format: str | None
-
-    @classmethod
-    def parse(cls, text: str) -> SpanPattern:
-        """Reads a pattern.
-
-        Raises:
-            PatternError: an unknown date directive, a repeated directive, or an absolute path.
-        """
-        if text.startswith("/") or "://" in text:
-            raise PatternError("must be relative to data.path")
-        rest = _PLACEHOLDER.sub("", text)
-        if "{" in rest or "}" in rest:
-            raise PatternError("has a brace that is not {span} or {span:%Y-%m}")
-        formats = [match.group(1) or "" for match in _PLACEHOLDER.finditer(text)]
-        if not formats:
-            return cls(text, None)
-        if len(formats) > 1:
-            raise PatternError("must hold one {span…}")
-        directives = re.findall(r"%.", formats[0])
-        unknown = sorted(set(directives) - set(_DIGITS))
-        if unknown:
-            raise PatternError(f"knows %Y %m %d %H, not {' '.join(unknown)}")
-        if len(set(directives)) != len(directives):
-            raise PatternError("repeats a date directive")
-        if formats[0] and "%Y" not in directives:
-            raise PatternError("needs %Y so that spans have an order (or {span} for numbers)")
-        needed = "".join(d[1] for d in ("%Y", "%m", "%d", "%H") if d in directives)
-        if not "YmdH".startswith(needed):
-            raise PatternError("skips a date directive between its coarsest and its finest")
-        return cls(text, formats[0])
-
-    def keys(self) -> set[str]:
-        """Keys whose values are (part of) the span: of `year={span:%Y}` year."""
-        marked = _PLACEHOLDER.sub(
-            lambda match: "/".join(f"\0{part}" for part in (match[1] or "").split("/")), self.text
-        )
-        folders = [folder for folder in marked.split("/")[:-1] if "\0" in folder]
-        return {f.replace("\0", "").partition("=")[0] for f in folders if "=" in f}
-
-    def glob(self) -> str:
-        """The glob pattern that finds every file of every span."""
-        pieces = _PLACEHOLDER.split(self.text)
-        # split() keeps the captured formats at odd positions; they become wildcards, one a folder
-        wildcard = re.sub(r"[^/]+", "*", self.format or "*")
-        return wildcard.join(re.sub(r"([?\[])", r"[\1]", piece) for piece in pieces[::2])
-
-    def regex(self) -> re.Pattern[str]:
-        """Matches a relative path; group `span` is the span's text."""
-        pieces = _PLACEHOLDER.split(self.text)
-        parts = [re.escape(piece).replace(r"\*", "[^/]*") for piece in pieces[::2]]
-        if self.format is None:
-            return re.compile(parts[0])
-        return re.compile(f"(?P<span>{self._span_regex()})".join(parts))
-
-    def _span_regex(self) -> str:
-        if not self.format:
-            return r"\d+"
-        pieces = re.split(r"(%.)", self.format)
-        return "".join(
-            rf"\d{{{_DIGITS[piece]}}}" if piece in _DIGITS else re.escape(piece) for piece in pieces
-        )
-
-    def span(self, text: str) -> Span | None:
-        """The span that a matched text names, or None if it is no date (such as month 13)."""
-        if not self.format:
-            return Span(int(text), text)
-        unit = next(unit for directive, unit in _UNITS.items() if directive in self.format)
-        try:
-            start = dt.datetime.strptime(text, self.format)
-            end = _step(start, unit)
-        except (ValueError, OverflowError):
-            return None
-        return Span(_ordinal(start, unit), text, _seconds(start), _seconds(end))
-
-
-def _ordinal(start: dt.datetime, unit: str) -> int:
-    match unit:
-        case "hour":
-            return start.toordinal() * 24 + start.hour
-        case "day":
-            return start.toordinal()
-        case "month":
-            return start.year * 12 + start.month - 1
-        case _:
-            return start.year
-
-
-def _step(start: dt.datetime, unit: str) -> dt.datetime:
-    match unit:
-        case "hour":
-            return start + dt.timedelta(hours=1)
-        case "day":
-            return start + dt.timedelta(days=1)
-        case "month":
-            return start + dt.timedelta(days=calendar.monthrange(start.year, start.month)[1])
-        case _:
-            return start.replace(year=start.year + 1)
-
-
-def _seconds(moment: dt.datetime) -> int:
-    return int((moment - _EPOCH).total_seconds())
-
-
 def discover(base: str, pattern: SpanPattern) -> list[SpanFiles]:
     """Finds the spans below a folder, oldest first.
 
@@ -213,8 +72,9 @@ def discover(base: str, pattern: SpanPattern) -> list[SpanFiles]:
     regex = pattern.regex()
     found: dict[Span, list[str]] = {}
     for path in files.glob(os.path.join(files.escape(base), pattern.glob())):
-        match = regex.fullmatch(path.removeprefix(base).lstrip("/"))
-        if match is None:
+        name = path.removeprefix(base).lstrip("/")
+        match = regex.fullmatch(name)
+        if match is None or _left_behind(name, pattern):
             continue
         span = pattern.span(match["span"]) if pattern.format is not None else Span(0, "all")
         if span is None:
@@ -242,6 +102,14 @@ def discover(base: str, pattern: SpanPattern) -> list[SpanFiles]:
             )
         by_ordinal[span.ordinal] = SpanFiles(span, tuple(sorted(paths)))
     return [by_ordinal[ordinal] for ordinal in sorted(by_ordinal)]
+
+
+def _left_behind(name: str, pattern: SpanPattern) -> bool:
+    """Whether it is a writer's own file or folder (`_temporary`, `.part-0.csv.crc`), not data."""
+    return any(
+        part.startswith(("_", ".")) and not asked.startswith(part[0])
+        for part, asked in zip(name.split("/"), pattern.glob().split("/"), strict=False)
+    )
 
 
 def choose_window(

@@ -20,7 +20,7 @@ from pipeline.starter.state import State
 #: Rules suggested at most.
 _RULES = 8
 #: Spans to train on, by what a span is.
-_TRAIN_SPANS = {"%H": 168, "%d": 28, "%m": 12, "%Y": 5}
+_TRAIN_SPANS = {"hour": 168, "day": 28, "week": 26, "month": 12, "quarter": 8, "year": 5}
 
 
 def draft(state: State, judged: Judged | None) -> Draft:
@@ -143,8 +143,8 @@ def window_sizes(source: Source, sample: Sample) -> dict[str, int]:
     """Spans to train and to evaluate on."""
     if not source.has_spans:
         return {"train_spans": 12, "eval_spans": 1}
-    form, count = source.format, len(source.found)
-    finest = next((size for d, size in _TRAIN_SPANS.items() if d in form), 12)
+    count = len(source.found)
+    finest = _TRAIN_SPANS.get(source.unit, 12)
     per_span = (sample.total or 10**9) / len(sample.files)
     wanted = math.ceil(500 / max(1.0, per_span * len(sample.files) / count))
     held_out = max(1, min(wanted, count // 4))

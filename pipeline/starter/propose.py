@@ -93,6 +93,7 @@ def propose(path: str, label: str | None, target: str, say: Callable[[str], None
             label=labels.choose(label, profiles, names),
             label_name=free("label", {*names.values()}),
             decisions={d.name: d for d in decide.features(profiles, names)},
+            remarks=list(source.notes),
         )
         return _propose(state)
 

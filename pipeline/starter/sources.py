@@ -5,32 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pipeline import files, spans
-from pipeline.errors import DataError, shorten
+from pipeline.errors import DataError
 from pipeline.ingest import hive, reader
+from pipeline.starter import span_names
 
-#: Dates as file names have them, the finest first. A name's first match is its span.
-_DATES = (
-    (r"\d{4}-\d{2}-\d{2}[T_-]\d{2}", "%Y-%m-%d{}%H"),
-    (r"\d{4}-\d{2}-\d{2}", "%Y-%m-%d"),
-    (r"\d{4}_\d{2}_\d{2}", "%Y_%m_%d"),
-    (r"\d{4}\.\d{2}\.\d{2}", "%Y.%m.%d"),
-    (r"\d{4}/\d{2}/\d{2}", "%Y/%m/%d"),
-    (r"year=\d{4}/month=\d{2}/day=\d{2}", "year=%Y/month=%m/day=%d"),
-    (r"year=\d{4}/month=\d{2}", "year=%Y/month=%m"),
-    (r"(?<!\d)\d{8}(?!\d)", "%Y%m%d"),
-    (r"\d{4}-\d{2}", "%Y-%m"),
-    (r"\d{4}_\d{2}", "%Y_%m"),
-    (r"\d{4}/\d{2}", "%Y/%m"),
-    (r"(?<!\d)\d{6}(?!\d)", "%Y%m"),
-    (r"(?<!\d)(?:19|20)\d{2}(?!\d)", "%Y"),
-)
-#: Numbers that count the pieces of one table, not periods.
-_SHARDS = re.compile(r"(?i)(part|shard|chunk|split|block|piece)s?[-_.]?\d+|-of-\d+")
-_FOLDERS_DEEP = 4
+_FOLDERS_DEEP = 12
 
 
 @dataclass(frozen=True)
@@ -42,12 +24,14 @@ class Source:
         pattern: `data.pattern`.
         found: spans oldest first; a single one called `all` where there are none.
         why: how the pattern came about, for a person.
+        notes: what a person should know of it.
     """
 
     base: str
     pattern: str
     found: list[spans.SpanFiles]
     why: str
+    notes: tuple[str, ...] = ()
 
     @property
     def has_spans(self) -> bool:
@@ -55,9 +39,9 @@ class Source:
         return spans.SpanPattern.parse(self.pattern).format is not None
 
     @property
-    def format(self) -> str:
-        """Of the spans; `""` where they are numbers or there are none."""
-        return spans.SpanPattern.parse(self.pattern).format or ""
+    def unit(self) -> str:
+        """Period of a span; `""` where they are numbers or there are none."""
+        return spans.SpanPattern.parse(self.pattern).unit
 
     def path_columns(self, path: str) -> dict[str, str | None]:
         """Keys of a file's folders below `base`, as `region=eu`, that are not its span."""
@@ -87,16 +71,16 @@ def find(path: str) -> Source:
         )
     if len(names) == 1:
         return _source(base, names[0], "one file: one table, without spans")
-    for regex, form in _DATES:
-        made = _spans_of(base, names, regex, form)
-        if made:
-            return made
-    if not any(_SHARDS.search(name) for name in names):
-        made = _spans_of(base, names, r"\d+", "")
-        if made:
-            return made
-    pattern = _wildcard(names)
-    return _source(base, pattern, f"{len(names)} files without a date in their names: one table")
+    made = span_names.find(base, names)
+    if made is not None:
+        return Source(base, made.pattern, made.found, made.why, made.notes)
+    pattern = span_names.wildcard(names)
+    return _source(
+        base,
+        pattern,
+        f"{len(names)} files without a date in their names: one table",
+        span_names.not_spans(names),
+    )
 
 
 def _files(path: str) -> list[str]:
@@ -108,10 +92,11 @@ def _files(path: str) -> list[str]:
     else:
         candidates = [path] if files.exists(path) else files.glob(path)
         where = f"{path}: there is no such file or folder, and no match"
+    base = _folder(path)
     usable = [
         found
         for found in candidates
-        if not files.is_dir(found) and not _hidden(found.removeprefix(path)) and _is_data(found)
+        if not files.is_dir(found) and not _hidden(found.removeprefix(base)) and _is_data(found)
     ]
     if not usable:
         if len(candidates) == 1 and candidates == [path]:
@@ -152,75 +137,6 @@ def _folder(path: str) -> str:
     return os.path.dirname(re.split(r"[*?\[]", path)[0])
 
 
-def _source(base: str, pattern: str, why: str) -> Source:
+def _source(base: str, pattern: str, why: str, notes: tuple[str, ...] = ()) -> Source:
     parsed = spans.SpanPattern.parse(pattern)
-    return Source(base, pattern, spans.discover(base or "/", parsed), why)
-
-
-def _spans_of(base: str, names: list[str], regex: str, form: str) -> Source | None:
-    """The pattern that takes every name's match for its span; None if that does not work."""
-    # A number's last occurrence counts (`v2_batch_17.csv`); a date's first.
-    matches = [list(re.finditer(regex, name)) for name in names]
-    if not all(matches):
-        return None
-    chosen = [found[-1] if not form else found[0] for found in matches]
-    if "{}" in form:
-        form = form.replace("{}", chosen[0][0][10])
-    before = _wildcard([name[: match.start()] for name, match in zip(names, chosen, strict=True)])
-    after = _wildcard([name[match.end() :] for name, match in zip(names, chosen, strict=True)])
-    placeholder = f"{{span:{form}}}" if form else "{span}"
-    pattern = f"{before}{placeholder}{after}"
-    try:
-        parsed = spans.SpanPattern.parse(pattern)
-        found = spans.discover(base or "/", parsed)
-    except (spans.PatternError, DataError):
-        return None
-    others = sum(len(item.paths) for item in found) - len(names)
-    if len(found) < 2 or others < 0 or (others and not form):
-        return None
-    what = "date" if form else "number"
-    more = f"; the pattern finds {others} more file(s) than were named" if others else ""
-    return Source(
-        base,
-        pattern,
-        found,
-        f"the {what} in the names is the span: {len(found)}, {found[0].span.label} to "
-        f"{found[-1].span.label}{more}",
-    )
-
-
-def _wildcard(texts: Iterable[str]) -> str:
-    """The narrowest pattern with one `*` a folder that matches all texts."""
-    split = [text.split("/") for text in texts]
-    if len({len(parts) for parts in split}) > 1:
-        raise DataError(
-            f"files lie at different depths ({shorten('/'.join(split[0]))}, …). Name those of one "
-            "depth: --data 'FOLDER/*/*.csv'."
-        )
-    return "/".join(
-        _one(list(parts), inside=at > 0) for at, parts in enumerate(zip(*split, strict=True))
-    )
-
-
-def _one(parts: list[str], *, inside: bool) -> str:
-    if len(set(parts)) == 1:
-        # One piece a folder by now; a later folder may have several.
-        return re.sub(r"^(?i:part|shard|chunk)[-_.]?\d[^.]*", "*", parts[0]) if inside else parts[0]
-    keys = {part.partition("=")[0] for part in parts if "=" in part}
-    if len(keys) == 1 and all("=" in part for part in parts):
-        return f"{keys.pop()}=*"  # a value that comes later will be another word
-    # Cut where a word ends: `part-00000` and `part-00001` differ in the whole number.
-    start = re.sub(r"[A-Za-z0-9]+$", "", _common(parts))
-    rest = [part[len(start) :] for part in parts]
-    end = _common([part[::-1] for part in rest])[::-1]
-    return f"{start}*{re.sub(r'^[A-Za-z0-9]+', '', end)}"
-
-
-def _common(texts: list[str]) -> str:
-    """The beginning that all share, letter by letter."""
-    alike = 0
-    for letters in zip(*texts, strict=False):
-        if len(set(letters)) > 1:
-            break
-        alike += 1
-    return texts[0][:alike]
+    return Source(base, pattern, spans.discover(base or "/", parsed), why, notes)

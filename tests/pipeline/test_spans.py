@@ -114,11 +114,85 @@ def test_whole_numbers_are_spans_with_or_without_leading_zeros(number: int, zero
         ("{span:%m-%d}.csv", "needs %Y"),
         ("{span:%Y-%d}.csv", "skips a date directive"),
         ("{span:monthly}.csv", "needs %Y"),
+        ("{span:%Y-W%V}.csv", "needs %G, not %Y, with %V"),
+        ("{span:%G}.csv", "skips a date directive"),
+        ("{span:%Y-%q-%d}.csv", "skips a date directive"),
+        ("{span:%m %b %Y}.csv", "repeats"),
+        ("{span[fortnight]:%Y-%m-%d}.csv", "knows the widths hour, day, week"),
+        ("{span[day]:%Y-%m}.csv", "cannot be a day wide: it names a month"),
+        ("{span[week]}.csv", "a width without a date"),
     ],
 )
 def test_patterns_that_make_no_sense(pattern: str, rule: str) -> None:
     with pytest.raises(PatternError, match=rule):
         SpanPattern.parse(pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern, text, start, end",
+    [
+        ("{span:%Y-%-m}", "2023-1", "2023-01-01", "2023-02-01"),
+        ("{span:%Y-%-m}", "2023-12", "2023-12-01", "2024-01-01"),
+        ("{span:%YQ%q}", "2024Q1", "2024-01-01", "2024-04-01"),
+        ("{span:Q%q-%Y}", "Q4-2023", "2023-10-01", "2024-01-01"),
+        ("{span:%Y/Q%q/%m}", "2024/Q2/06", "2024-06-01", "2024-07-01"),
+        ("{span:%G-W%V}", "2024-W01", "2024-01-01", "2024-01-08"),
+        ("{span:%GW%-V}", "2020W53", "2020-12-28", "2021-01-04"),
+        ("{span:%b-%Y}", "Sep-2024", "2024-09-01", "2024-10-01"),
+        ("{span:%B_%Y}", "MAY_2024", "2024-05-01", "2024-06-01"),
+        ("{span:%d-%b-%Y}", "05-jan-2024", "2024-01-05", "2024-01-06"),
+        ("{span[week]:%Y%m%d}", "20240103", "2024-01-03", "2024-01-10"),
+        ("{span[month]:%Y-%m-%d}", "2024-02-29", "2024-02-01", "2024-03-01"),
+        ("{span[quarter]:%Y-%m}", "2024-12", "2024-10-01", "2025-01-01"),
+        ("{span[year]:%Y-%m-%d}", "2024-06-30", "2024-01-01", "2025-01-01"),
+        ("{span:%-d.%-m.%Y}", "1.12.2024", "2024-12-01", "2024-12-02"),
+    ],
+)
+def test_what_a_text_is_the_period_of(pattern: str, text: str, start: str, end: str) -> None:
+    parsed = SpanPattern.parse(f"{pattern}/x.csv")
+    match = parsed.regex().fullmatch(f"{text}/x.csv")
+    assert match and match["span"] == text
+    span = parsed.span(text)
+    assert span
+    moments = [dt.datetime.fromtimestamp(s or 0, dt.UTC).date() for s in (span.start, span.end)]
+    assert [str(moment) for moment in moments] == [start, end]
+
+
+@pytest.mark.parametrize(
+    "pattern, text",
+    [
+        ("{span:%G-W%V}", "2024-W53"),  # has 52
+        ("{span:%Y/Q%q/%m}", "2024/Q1/06"),
+        ("{span:%Y-%-m}", "2024-13"),
+        ("{span:%Y-%-m-%-d}", "2023-2-29"),
+    ],
+)
+def test_texts_that_name_no_period(pattern: str, text: str) -> None:
+    assert SpanPattern.parse(f"{pattern}.csv").span(text) is None
+
+
+def test_weeks_and_quarters_follow_each_other_over_the_years_end() -> None:
+    weeks = SpanPattern.parse("{span:%G-W%V}.csv")
+    last, first = weeks.span("2020-W53"), weeks.span("2021-W01")
+    assert last and first and first.ordinal == last.ordinal + 1 and first.start == last.end
+    quarters = SpanPattern.parse("{span:%Y-Q%q}.csv")
+    last, first = quarters.span("2023-Q4"), quarters.span("2024-Q1")
+    assert last and first and first.ordinal == last.ordinal + 1 and first.start == last.end
+
+
+def test_a_figure_is_not_cut_in_two(tmp_path: Path) -> None:
+    fill(tmp_path, "x11-2-2024.csv", "x1-2-2024.csv")
+    assert labels(found(tmp_path, "*{span:%-d-%-m-%Y}.csv")) == ["1-2-2024", "11-2-2024"]
+
+
+def test_what_writers_leave_behind_is_no_data(tmp_path: Path) -> None:
+    fill(tmp_path, "2024-01/a.csv", "_temporary/0/a.csv", ".ipynb_checkpoints/a.csv")
+    fill(tmp_path, "2024-02/_a.csv", "2024-02/.a.csv", "2024-02/b.csv", "_old/a.csv")
+    assert [os.path.basename(p) for s in found(tmp_path, "*/*.csv") for p in s.paths] == [
+        "a.csv",
+        "b.csv",
+    ]
+    assert labels(found(tmp_path, "_old/*.csv")) == ["all"]
 
 
 # --- discovery ---------------------------------------------------------------------------
