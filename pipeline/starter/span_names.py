@@ -231,9 +231,8 @@ def _numbered(base: str, names: Sequence[str]) -> Named | None:
     made = _made(base, names, [m.start() for m in last], [m.end() for m in last], "", False)
     if made is None:
         return None
-    like_years = all(dates.ANY_YEAR.fullmatch(match[0]) for match in last)
-    if like_years and _steady(made[1]) < _MOSTLY:
-        return None  # codes of products, say
+    if _steady(made[1]) < _MOSTLY and all(dates.ANY_YEAR.search(name) for name in names):
+        return None  # codes that look like years, or numbers beside a year
     told = f"the number in the names is the span: {len(made[1])}, {_ends_told(made[1])}"
     return Named(made[0], made[1], told)
 
