@@ -15,7 +15,7 @@ from typing import Literal
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from models.config import Section
-from pipeline import schema_file, serving_contract
+from pipeline import open_lists, schema_file, serving_contract
 from pipeline.config import Config
 from pipeline.errors import DataError
 from pipeline.schema_fit import Configured, Fitted, fit
@@ -224,7 +224,7 @@ def propose(config: Config, schema: schema_pb2.Schema, seen: Seen) -> Change:
         )
     found += _not_configured(schema, configured, fitted, seen)
     _give_room(schema, proposed, seen)
-    _open(config, proposed, fitted.unreviewed)
+    _open(config, proposed, fitted.unreviewed, seen)
     order = {name: at for at, name in enumerate(kinds)}
     found.sort(key=lambda difference: (order.get(difference.feature, len(order)),))
     return Change(found, schema, schema_file.curate(proposed, config))
@@ -238,12 +238,17 @@ def _without(schema: schema_pb2.Schema, names: Collection[str]) -> schema_pb2.Sc
     return kept
 
 
-def _open(config: Config, proposed: schema_pb2.Schema, names: Collection[str]) -> None:
+def _open(config: Config, proposed: schema_pb2.Schema, names: Collection[str], seen: Seen) -> None:
     """Only categories have a list of values; TFDV makes one of any text with few."""
     for feature in proposed.feature:
         declared = config.features.get(feature.name)
-        if feature.name in names and declared and declared.kind != "categorical":
+        if feature.name not in names or declared is None or not feature.domain:
+            continue
+        if declared.kind != "categorical":
             feature.ClearField("domain")
+        else:
+            grown = open_lists.growth([seen.rows.column(feature.name)])
+            open_lists.open_list(feature, grown.let_pass)
 
 
 def _give_room(schema: schema_pb2.Schema, proposed: schema_pb2.Schema, seen: Seen) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+import pyarrow as pa
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from models.config import Categorical, HighCardinality
-from pipeline import files, schema_text
+from pipeline import files, open_lists, schema_text
 from pipeline.config import Config
 from pipeline.drift import profile_text
 from pipeline.errors import ConfigError, DataError, Fault
@@ -183,12 +184,37 @@ def write(path: str, text: str) -> None:
         raise DataError(f"data.schema_file: cannot write {path} ({error.strerror}).") from error
 
 
-def write_inferred(config: Config, schema_uri: str) -> None:
+def write_inferred(config: Config, schema_uri: str, parts: Sequence[pa.Table] = ()) -> None:
     """Writes the schema that SchemaGen inferred as the file to review.
+
+    Args:
+        config: the configuration.
+        schema_uri: of SchemaGen's artifact.
+        parts: rows that it was inferred from, oldest first; they tell which lists of values grow.
 
     Raises:
         DataError: the file cannot be written.
     """
-    inferred = read(os.path.join(schema_uri, "schema.pbtxt"))
-    text = _HEADER.format(name=config.name) + text_format.MessageToString(curate(inferred, config))
+    schema = curate(read(os.path.join(schema_uri, "schema.pbtxt")), config)
+    why = _lists(schema, config, parts) if parts else {}
+    text = _HEADER.format(name=config.name) + schema_text.write(schema, why=why)
     write(config.data.schema_file, text)
+
+
+def _lists(schema: schema_pb2.Schema, config: Config, parts: Sequence[pa.Table]) -> dict[str, str]:
+    """Opens the lists that grow, and drops those that are none; why, by feature."""
+    why = {}
+    for feature in schema.feature:
+        declared = config.features.get(feature.name)
+        if not feature.domain or declared is None:
+            continue
+        if not isinstance(declared, Categorical):
+            feature.ClearField("domain")  # names and words, of which few were seen so far
+            continue
+        grown = open_lists.growth([part.column(feature.name) for part in parts])
+        why[feature.name] = open_lists.open_list(feature, grown.let_pass).capitalize()
+    used = {feature.domain for feature in schema.feature}
+    kept = [domain for domain in schema.string_domain if domain.name in used]
+    del schema.string_domain[:]
+    schema.string_domain.extend(kept)
+    return {name: reason for name, reason in why.items() if reason}

@@ -10,7 +10,6 @@ import os
 
 from tfx.orchestration import metadata
 
-from pipeline import schema_file
 from pipeline.audit.scene import Scene
 from pipeline.drift import profile
 from pipeline.graph import create_schema_pipeline
@@ -33,5 +32,5 @@ def infer(scene: Scene) -> None:
     )
     runner.run(create_schema_pipeline(scene.config, plan), _RUN, lambda name, seconds: None)
     nodes = outcome.nodes_of_run(outcome.connect(places.metadata), _RUN)
-    schema_file.write_inferred(scene.config, nodes["SchemaGen"].outputs["schema"].uri)
+    outcome.write_schema(scene.config, nodes)
     profile.write_first(scene.config, nodes["SpanExampleGen"].outputs["examples"].uri)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -109,6 +109,19 @@ def read(examples: str, limit: int) -> dict[tuple[str, str], pa.Table]:
         label = table.schema.metadata[SPAN.encode()].decode()
         parts.setdefault((match["split"], label), []).append(table)
     return {key: joined(tables, limit) for key, tables in parts.items()}
+
+
+def in_order(examples: str, spans: Sequence[str], limit: int) -> list[pa.Table]:
+    """The samples of an Examples artifact, oldest first; of one table, what is learnt from first.
+
+    Args:
+        examples: its URI.
+        spans: labels, oldest first.
+        limit: rows a span has at most.
+    """
+    found = read(examples, limit)
+    order = [(split, span) for span in spans for split in ("train", "eval")]
+    return [found[key] for key in order if key in found]
 
 
 def joined(tables: Iterable[pa.Table], limit: int) -> pa.Table:

@@ -17,8 +17,10 @@ from ml_metadata import errors as mlmd_errors
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline import evaluation, findings
+from pipeline import evaluation, findings, schema_file
+from pipeline.config import Config
 from pipeline.drift import report as drift_report
+from pipeline.ingest import sample
 from pipeline.ingest.summary import FILE as INGEST_FILE
 from pipeline.ingest.summary import Ingested
 from pipeline.local.result import RunResult
@@ -70,6 +72,19 @@ def outputs(store: metadata_store.MetadataStore, execution: int) -> dict[str, ml
     return {
         event.path.steps[0].key: by_id[event.artifact_id] for event in events if event.path.steps
     }
+
+
+def write_schema(config: Config, nodes: dict[str, NodeOutcome]) -> None:
+    """Writes what a run as far as a schema inferred as the file to review.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    examples = nodes["SpanExampleGen"].outputs["examples"].uri
+    with open(os.path.join(examples, INGEST_FILE), encoding="utf-8") as file:
+        spans = list(Ingested.from_json(file.read()).spans)
+    parts = sample.in_order(examples, spans, config.drift.sample_rows)
+    schema_file.write_inferred(config, nodes["SchemaGen"].outputs["schema"].uri, parts)
 
 
 def fill(result: RunResult, store: metadata_store.MetadataStore, expected: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from absl import logging as absl_logging
 from ml_metadata import metadata_store
 from tfx.orchestration import metadata
 
-from pipeline import files, schema_file
+from pipeline import files
 from pipeline.config import Config
 from pipeline.drift import profile
 from pipeline.errors import HeadraceError
@@ -61,7 +61,7 @@ def run(
             schema_run = f"{result.run_id}-schema"
             runner.run(create_schema_pipeline(config, plan), schema_run, timed)
             nodes = outcome.nodes_of_run(outcome.connect(places.metadata), schema_run)
-            schema_file.write_inferred(config, nodes["SchemaGen"].outputs["schema"].uri)
+            outcome.write_schema(config, nodes)
             profile.write_first(config, nodes["SpanExampleGen"].outputs["examples"].uri)
             result.gates["schema"] = {"passed": True, "written": config.data.schema_file}
         pipeline = create_pipeline(config, plan)

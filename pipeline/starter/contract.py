@@ -7,11 +7,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from pipeline import schema_file, schema_infer, schema_text
+from pipeline import open_lists, schema_file, schema_infer, schema_text
 from pipeline.drift import profile as reviewed
 from pipeline.ingest.plan import IngestPlan
 from pipeline.sql import ColumnType
-from pipeline.starter.draft import down
 from pipeline.starter.judged import Judged
 from pipeline.starter.propose import Proposal
 
@@ -24,8 +23,8 @@ _HEAD = """\
 # not hold them.
 
 """
-#: Share of values outside a list that is let pass, at least, where new ones must be expected.
-_NEW_VALUES = 0.01
+#: Parts that a table without spans is cut into, by its time.
+_PARTS = 8
 #: Whole numbers with at most so many values have a range.
 _CODES = 50
 
@@ -56,22 +55,25 @@ def _schema(proposal: Proposal) -> tuple[schema_pb2.Schema, dict[str, str]]:
     del schema.feature[:]
     schema.feature.extend(features)
     domains = {domain.name: domain for domain in schema.string_domain}
-    why = {}
+    why, parts = {}, _parts(proposal)
     for feature in schema.feature:
         reasons = [_what(proposal, feature.name)]
         reasons.append(_presence(feature, judged, rows, slack=proposal.slack))
         if feature.domain:
             wanted = proposal.decisions.get(feature.name)
+            listed = feature.domain
             if wanted is None or wanted.kind != "categorical":
-                del domains[feature.domain]
+                del domains[listed]
                 feature.ClearField("domain")
             else:
-                reasons.append(_values(proposal, feature, domains[feature.domain]))
+                reasons.append(_values(proposal, feature, domains[feature.domain], parts))
+                if not feature.domain:
+                    domains.pop(listed)
         elif feature.name == config.label.name:
             feature.int_domain.min, feature.int_domain.max = 0, 1
             feature.int_domain.is_categorical = True
         else:
-            reasons.append(_range(proposal, feature))
+            reasons.append(_range(proposal, feature, parts))
         why[feature.name] = "\n".join(reason for reason in reasons if reason)
     del schema.string_domain[:]
     schema.string_domain.extend(domains[name] for name in sorted(domains))
@@ -122,28 +124,44 @@ def _percent(share: float) -> str:
 
 
 def _values(
-    proposal: Proposal, feature: schema_pb2.Feature, domain: schema_pb2.StringDomain
+    proposal: Proposal,
+    feature: schema_pb2.Feature,
+    domain: schema_pb2.StringDomain,
+    parts: list[pa.Table],
 ) -> str:
     """A list of values is closed only if new ones are not to be expected."""
-    profile = proposal.profiles.get(feature.name)
-    unseen = profile.unseen if profile else 0.0
-    if proposal.slack or unseen > 0 or len(domain.value) > 20:
-        let = min(0.2, max(_NEW_VALUES, 5 * unseen))
-        feature.distribution_constraints.min_domain_mass = down(1 - let, 3)
-        return (
-            f"{len(domain.value)} values; others may come, so {let:.1%} of the rows may hold them."
-        )
-    return ""
+    grown = open_lists.growth([part.column(feature.name) for part in parts])
+    let = grown.let_pass
+    if proposal.slack or len(domain.value) > 20:
+        let = max(let, open_lists.LEAST)
+    told = open_lists.open_list(feature, let)
+    if not told:
+        return ""
+    late = f", {grown.late} of them lately" if grown.late else ""
+    return f"{len(domain.value)} values{late}; {told}" if feature.domain else told
 
 
-def _range(proposal: Proposal, feature: schema_pb2.Feature) -> str:
+def _parts(proposal: Proposal) -> list[pa.Table]:
+    """The sample, oldest rows first: a part a span, or by the time column."""
+    judged, column = proposal.judged, proposal.config.data.time_column
+    spans = np.unique(judged.span)
+    if len(spans) > 1:
+        return [judged.rows.filter(pa.array(judged.span == span)) for span in spans]
+    if column is None or column not in judged.rows.column_names:
+        return [judged.rows]
+    order = pc.sort_indices(judged.rows, [(column, "ascending")], null_placement="at_start")
+    return [judged.rows.take(pa.array(part)) for part in np.array_split(order, _PARTS)]
+
+
+def _range(proposal: Proposal, feature: schema_pb2.Feature, parts: list[pa.Table]) -> str:
     """Ranges that the data keep to for a reason, not by chance."""
     decision = proposal.decisions.get(feature.name)
     profile = decision.profile if decision else None
     if decision is None or profile is None or not profile.quantiles:
         return ""
     if decision.kind == "categorical" and feature.type == schema_pb2.INT:
-        if profile.distinct <= _CODES and not profile.singletons and not proposal.slack:
+        grown = open_lists.growth([part.column(feature.name) for part in parts])
+        if profile.distinct <= _CODES and not grown.let_pass and not proposal.slack:
             feature.int_domain.min, feature.int_domain.max = int(profile.low), int(profile.high)
             return f"{profile.distinct} codes, each in several rows: others are no codes."
         return ""

@@ -27,6 +27,7 @@ class Judged:
         label: 0 or 1 of them, [rows].
         held_out: which of them are evaluated on, [rows].
         file: index of each one's file, [rows].
+        span: position in time of each one's span, [rows].
         spans: rows of each span in the sample, by label, refused ones included.
         refused: number of rows refused, by span.
         reasons: number of rows by reason.
@@ -37,6 +38,7 @@ class Judged:
     label: np.ndarray
     held_out: np.ndarray
     file: np.ndarray
+    span: np.ndarray
     spans: dict[str, int]
     refused: dict[str, int]
     reasons: dict[str, int]
@@ -113,11 +115,13 @@ def judge(
             )
         )
     whole = pa.concat_tables(tables)
+    files = np.asarray(whole.column(SHARD))
     return Judged(
         rows=whole.select(list(plan.columns())),
         label=np.asarray(whole.column("__label")).astype(np.int64),
         held_out=np.asarray(whole.column("__eval")).astype(bool),
-        file=np.asarray(whole.column(SHARD)),
+        file=files,
+        span=np.asarray(sample.spans)[files],
         spans=dict(spans),
         refused=dict(refused) | {label: 0 for label in spans if label not in refused},
         reasons=dict(reasons.most_common()),
