@@ -197,4 +197,7 @@ def following(result: RunResult, config_file: str) -> str:
     option = "" if config_file == "headrace.toml" else f" --config {config_file}"
     if result.status in ("pushed", "up_to_date"):
         return f"headrace lineage {result.model_version}{option}"
+    findings = result.gates.get("data", {}).get("findings", [])
+    if any(one["kind"] == "anomaly" and one["policy"] == "block" for one in findings):
+        return f"headrace schema diff{option}"
     return f"headrace runs{option}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,7 +114,9 @@ def fill_from(result: RunResult, nodes: dict[str, NodeOutcome], expected: Iterab
     elif closed:
         result.status = "blocked"
         blocking = [f for f in verdict["findings"] if f["policy"] == "block"] if verdict else []
-        result.message = "\n".join(_sentence(finding) for finding in blocking)
+        result.message = "\n".join(
+            [*(_sentence(finding) for finding in blocking), *_hint(blocking)]
+        )
     elif missing:
         result.status = "failed"
         result.message = (
@@ -123,6 +125,15 @@ def fill_from(result: RunResult, nodes: dict[str, NodeOutcome], expected: Iterab
         )
     else:
         _fill_push(result, nodes)
+
+
+def _hint(blocking: list[dict[str, Any]]) -> Iterator[str]:
+    """What settles it, if the data are right and the schema is not."""
+    if any(finding["kind"] == "anomaly" for finding in blocking):
+        yield (
+            "If that is how the data should be, change the schema: `headrace schema diff` shows "
+            "what would change, `headrace schema accept` writes it."
+        )
 
 
 def _sentence(finding: dict[str, Any]) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
+import re
 import secrets
+import shlex
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -84,6 +86,7 @@ def run(
         )
         with scratch.folder():
             _execute(config, window, result, places, watcher)
+        _name_config(result, config_file)
         _finish(result, started)
         disk.explain_full_disk(places, result)
         _tell_of_push(config, result)
@@ -91,6 +94,20 @@ def run(
         _keep(result, places)
         _pages(result, places, watcher)
         return result
+
+
+def _name_config(result: RunResult, config_file: str) -> None:
+    """Has every command that is named name the configuration, where that is not the default."""
+    if config_file in ("", "headrace.toml"):
+        return
+    option = f" --config {shlex.quote(config_file)}"
+
+    def named(text: str) -> str:
+        return re.sub(r"`headrace schema [^`]+", lambda found: found[0] + option, text)
+
+    result.message = named(result.message)
+    for finding in result.gates.get("data", {}).get("findings", []):
+        finding["message"] = named(finding["message"])
 
 
 def _keep(result: RunResult, places: Places) -> None:

@@ -233,3 +233,36 @@ def test_a_plan_carries_the_digests_and_where_it_comes_from(bench: Any) -> None:
     assert len(set(plan.code.values())) == 7
     assert plan.provenance["config_sha256"] == config.digest()
     assert dataclasses.replace(plan, metadata=object()) == plan
+
+
+# --- what is named to a person -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "config_file, option",
+    [("", ""), ("headrace.toml", ""), ("a b/c.toml", " --config 'a b/c.toml'")],
+)
+def test_commands_that_settle_a_finding_name_the_configuration(
+    config_file: str, option: str
+) -> None:
+    from pipeline.local import run as local
+
+    finding = {"message": "nothing is checked of it: `headrace schema accept x`"}
+    result = RunResult("blocked", "run", message="`headrace schema diff` shows", gates={})
+    result.gates["data"] = {"findings": [finding]}
+    local._name_config(result, config_file)
+    assert result.message == f"`headrace schema diff{option}` shows"
+    assert finding["message"].endswith(f"`headrace schema accept x{option}`")
+
+
+def test_a_blocked_run_says_what_changes_the_schema() -> None:
+    from pipeline.cli.run import following
+    from pipeline.local import outcome
+
+    anomaly = {"kind": "anomaly", "feature": "x", "split": "train", "message": "low"}
+    told = list(outcome._hint([anomaly]))
+    assert len(told) == 1 and "`headrace schema accept`" in told[0]
+    assert list(outcome._hint([{**anomaly, "kind": "rows"}])) == []
+    result = RunResult("blocked", "run")
+    result.gates["data"] = {"findings": [{**anomaly, "policy": "block"}]}
+    assert following(result, "other.toml") == "headrace schema diff --config other.toml"
