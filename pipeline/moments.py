@@ -92,10 +92,10 @@ def _written(column: str) -> str:
     plain = text
     for pattern, by in (
         (_BASIC, r"\1-\2-\3T\4:\5:\6"),  # the basic form of ISO 8601
-        (r":([Zz+-]|$)", r"\1"),  # and that without seconds
+        (r":( ?(?:[Zz+-]|UTC|GMT)|$)", r"\1"),  # and that without seconds
         (r"(:\d+),(\d)", r"\1.\2"),
         (r"(\d)t(\d)", r"\1T\2"),
-        (r"(\d)z$", r"\1Z"),
+        (r"(\d) ?[Zz]$", r"\1Z"),
         (r"(:[\d.]+) ([+-]\d)", r"\1\2"),
         (r"([+-]\d)$", r"\1:00"),
     ):
@@ -108,7 +108,15 @@ def _written(column: str) -> str:
 
 
 def _epoch(text: str) -> str:
-    return f"TRY_CAST(floor(epoch(TRY_CAST({text} AS TIMESTAMPTZ))) AS BIGINT)"
+    return whole_seconds(f"TRY_CAST({text} AS TIMESTAMPTZ)")
+
+
+def whole_seconds(moment: str, source: str = "TIMESTAMP") -> str:
+    """SQL of the whole seconds of a value of a time type, rounded down."""
+    if source == "TIMESTAMP_NS":
+        return _count(f"epoch_ns({moment})", 10**9, whole=True)
+    # A double holds the seconds of the year 9999 and their fraction only nearly.
+    return f"TRY_CAST(epoch(date_trunc('second', {moment})) AS BIGINT)"
 
 
 def _formatted(text: str, time_format: str) -> str:
@@ -130,7 +138,7 @@ def _formatted(text: str, time_format: str) -> str:
     if until is not None:
         late = f"CAST(ceil((year({moment}) - {until}) / 100.0) AS INTEGER)"
         moment = f"({moment} - to_years(100 * {late}))"
-    value = f"TRY_CAST(floor(epoch({moment})) AS BIGINT)"
+    value = whole_seconds(moment)
     if "%H" in form:
         value = f"({value} + CASE WHEN {day_over} THEN 86400 ELSE 0 END)"
     if "%Y" in form:  # else 1/15/24 is in the year 24

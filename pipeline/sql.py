@@ -99,7 +99,7 @@ def typed(
     if source.startswith(("TIMESTAMP", "DATE")):
         if kind != "timestamp":
             return f"NULL::{_SQL_TYPES[kind]}"
-        return f"TRY_CAST(floor(epoch({name})) AS BIGINT)"
+        return moments.whole_seconds(name, source)
     if source == "BOOLEAN":
         return f"CAST({name} AS {_SQL_TYPES[kind]})"
     if kind == "timestamp":

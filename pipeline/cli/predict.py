@@ -69,9 +69,7 @@ def predict(
         # Arrow and the SQL engine: `--help` answers without them.
         from pipeline.cli import predict_rows
 
-        read = table.read(path, _limit(limit, as_json), _dialect(config))
-        named = predict_rows.with_path(read.renamed(config.data.rename), path, config)
-        rows = predict_rows.typed(named, config)
+        rows = predict_rows.read(path, config, _limit(limit, as_json))
         with clients.connect(
             place, model=config.serving.model_name, version=version, label=label, timeout=timeout
         ) as client:
@@ -125,15 +123,6 @@ def _still_loading(client: clients.Client) -> str:
 
 def _limit(limit: int | None, as_json: bool) -> int | None:
     return _ROWS_SHOWN if limit is None and not as_json else limit
-
-
-def _dialect(config: Config) -> table.Dialect:
-    csv = config.data.csv
-    return table.Dialect(
-        delimiter=None if csv.delimiter == "auto" else csv.delimiter,
-        encoding="utf-8-sig" if csv.encoding == "utf-8" else csv.encoding,
-        nulls=csv.null_values,
-    )
 
 
 def _notes(config: Config, rows: table.Table, inputs: Any) -> Iterator[str]:

@@ -1,25 +1,62 @@
-"""Values as the training files write them → as a request writes them.
+"""Rows to predict on → values as a request writes them.
 
-Moments in a format of `data.time_formats`, and numbers with a decimal comma, mean nothing to a
-server; ingestion's own SQL reads them here too, so that both understand them alike.
+CSV and Parquet files are read by ingestion's own code, and what other rows say of moments and
+numbers as text is read by its SQL, so that training and prediction understand them alike.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
 
+import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from pipeline import sql
+from pipeline import moments, sql
 from pipeline.config import Config
 from pipeline.errors import DataError, shorten
-from pipeline.ingest import hive
+from pipeline.ingest import csv_form, hive, reader
 from pipeline.ingest.plan import IngestPlan
+from serving.client import table
 from serving.client.table import Table
 
 _SOURCES = {"int64": "BIGINT", "double": "DOUBLE", "string": "VARCHAR"}
+_JSON_LINES = (".jsonl", ".ndjson")
+
+
+def read(path: str, config: Config, limit: int | None = None) -> Table:
+    """The rows of a file, with the configuration's names.
+
+    Args:
+        path: Parquet, CSV or JSON lines by its name.
+        config: says how it is written.
+        limit: at most so many of the first rows.
+
+    Raises:
+        DataError: it cannot be read, or a value is not written as the configuration says; names
+            the row and the column.
+        serving.client.errors.RowError: it is no file, or its JSON is broken.
+    """
+    stem = path.lower().removesuffix(".gz")
+    if stem.endswith(_JSON_LINES) or not os.path.exists(path):
+        rows = table.read(path, limit).renamed(config.data.rename)
+        return typed(with_path(rows, path, config), config)
+    plan = IngestPlan.of(config)
+    # A column that a request lacks is missing; which, is told elsewhere.
+    tolerant = plan.model_copy(update={"optional_columns": tuple(plan.columns())})
+    beginning = limit is not None and limit <= csv_form.BEGINNING_RECORDS
+    named = os.path.abspath(path) if plan.path_columns else path
+    with sql.connect() as connection:
+        types, _ = reader.open_source(connection, named, path, tolerant, beginning=beginning)
+        if limit is None:
+            reader.verify(path, path)
+        try:
+            return _taken(connection, types, plan, limit)
+        except duckdb.Error as error:
+            raise reader.read_error(path, error) from error
 
 
 def with_path(rows: Table, path: str, config: Config) -> Table:
@@ -39,6 +76,33 @@ def with_path(rows: Table, path: str, config: Config) -> Table:
     )
 
 
+def _taken(
+    connection: duckdb.DuckDBPyConnection,
+    types: dict[str, str],
+    plan: IngestPlan,
+    limit: int | None,
+) -> Table:
+    """The rows of `source`, in canonical types; columns that are none of the plan's as they are."""
+    kinds = plan.columns()
+    made = []
+    for at, (name, source) in enumerate(types.items()):
+        kind = kinds.get(name)
+        value = sql.quote(name) if kind is None else plan.typed(name, kind, source)
+        there = "false" if kind is None else plan.present(name, kind, source)
+        made.append(f"{value} AS v{at}, {there} AND ({value}) IS NULL AS b{at}")
+    first = "" if limit is None else f" LIMIT {limit}"
+    rows = connection.sql(f"SELECT {', '.join(made)} FROM source{first}").to_arrow_table()
+    for at, name in enumerate(types):
+        number = pc.index(rows[f"b{at}"], True).as_py()
+        if number >= 0:
+            ((value,),) = connection.execute(
+                f"SELECT {sql.quote(name)} FROM source LIMIT 1 OFFSET {number}"
+            ).fetchall()
+            raise _unread(number + 1, name, value, plan)
+    places = {name: f"v{at}" for at, name in enumerate(types)}
+    return Table(rows.num_rows, tuple(types), lambda name: rows[places[name]].to_pylist())
+
+
 def typed(rows: Table, config: Config) -> Table:
     """The rows with values that a request can hold.
 
@@ -55,7 +119,7 @@ def typed(rows: Table, config: Config) -> Table:
     read = {
         name
         for name in rows.names
-        if name in plan.time_formats or (comma and kinds.get(name) in ("float", "int"))
+        if kinds.get(name) == "timestamp" or (comma and kinds.get(name) in ("float", "int"))
     }
 
     def column(name: str) -> Sequence[Any]:
@@ -73,17 +137,55 @@ def _read(name: str, values: Sequence[Any], plan: IngestPlan) -> list[Any]:
     except (pa.ArrowInvalid, pa.ArrowTypeError):  # of several types
         given = pa.array([None if value is None else str(value) for value in values])
     source = _SOURCES.get(str(given.type))
-    if source is None or (source != "VARCHAR" and name not in plan.time_formats):
+    if source is None or (source != "VARCHAR" and kind != "timestamp"):
         return list(values)
     with sql.connect() as connection:
         connection.register("given", pa.table({name: given}))
-        answer = connection.execute(f"SELECT {plan.typed(name, kind, source)} FROM given")
-        made = [value for (value,) in answer.fetchall()]
-    for number, (before, after) in enumerate(zip(values, made, strict=True), 1):
-        if after is None and before not in (None, ""):
-            how = plan.time_formats.get(name) or f"a number with {plan.csv.decimal!r}"
-            raise DataError(
-                f"row {number}, column {name}: {shorten(before)} is not written as the "
-                f"configuration says ({how}). Mend the value, or data.time_formats and data.csv."
+        answer = connection.execute(
+            f"SELECT {plan.typed(name, kind, source)}, {plan.present(name, kind, source)} "
+            "FROM given"
+        )
+        made = answer.fetchall()
+    # Without a form that it must have, what is no moment here is left to the client to judge.
+    bound = name in plan.time_formats or kind != "timestamp"
+    read = []
+    for number, (before, (after, there)) in enumerate(zip(values, made, strict=True), 1):
+        if after is None and there and (bound or _count(before) is not None):
+            raise _unread(number, name, before, plan)
+        read.append(before if after is None and there else after)
+    return read
+
+
+def _count(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _unread(number: int, name: str, value: Any, plan: IngestPlan) -> DataError:
+    """What is wrong with a value, and the remedy."""
+    where, kind = f"row {number}, column {name}: ", plan.columns()[name]
+    how = plan.time_formats.get(name)
+    if kind == "timestamp" and how is None:
+        count = _count(value)
+        unit = moments.larger_unit(count) if count is not None else None
+        if unit:
+            return DataError(
+                f"{where}{shorten(value)} is no moment in seconds since 1970, but would be one in "
+                f"{unit}. Give seconds; if the files count so, set data.time_formats.{name} = "
+                f'"{unit}".'
             )
-    return made
+        return DataError(
+            f"{where}must be a moment (such as 2024-01-31 09:30, or seconds since 1970), got "
+            f"{shorten(value)}. Mend the value, or say in data.time_formats how it is written."
+        )
+    if how is None and plan.csv.decimal == ".":
+        what = "a whole number" if kind == "int" else "a number"
+        return DataError(f"{where}must be {what}, got {shorten(value)}.")
+    how = how or f"a number with {plan.csv.decimal!r}"
+    return DataError(
+        f"{where}{shorten(value)} is not written as the configuration says ({how}). Mend the "
+        "value, or data.time_formats and data.csv."
+    )

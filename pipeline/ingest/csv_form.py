@@ -29,7 +29,7 @@ _ESCAPED = re.compile(r'\\(["\\\n\r])')
 #: A first name in quotes behind a byte-order mark, where the engine does not see the quotes.
 _MARKED_QUOTES = re.compile(rb'\xef\xbb\xbf"(?:[^"]|"")*"')
 #: Blocks looked at, and records copied, where only the beginning counts.
-_BEGINNING_BLOCKS, _BEGINNING_RECORDS = 1, 5_000
+_BEGINNING_BLOCKS, BEGINNING_RECORDS = 1, 5_000
 #: Encodings of one byte a character: any bytes are text in them, so UTF-8 must be told by itself.
 _ANY_BYTES = ("latin-1", "windows-1252")
 
@@ -118,7 +118,7 @@ def settled(
         writer = csv.writer(file, delimiter=shape[0], lineterminator="\n", quoting=csv.QUOTE_ALL)
         next(records, None)  # its names are known; a line end in one would be taken for all
         writer.writerow(["column"] * shape[1])
-        writer.writerows(itertools.islice(records, _BEGINNING_RECORDS if beginning else None))
+        writer.writerows(itertools.islice(records, BEGINNING_RECORDS if beginning else None))
     return copy
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
+from serving.client import moments
 from serving.client.errors import RowError
 from serving.client.signature import Tensor, TensorSpec
 
@@ -28,8 +29,6 @@ _INTEGERS = {
     "DT_UINT32": (0, 2**32 - 1),
     "DT_UINT64": (0, 2**64 - 1),
 }
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_SECOND = dt.timedelta(seconds=1)
 _TRUTHS = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -162,11 +161,12 @@ def _converter(name: str, spec: TensorSpec) -> Callable[[Any], Any]:
     else:
         raise RowError(f"column {name}: this client cannot send values of type {spec.dtype}.")
     missing = missing_value(spec)
-    is_text = spec.dtype == "DT_STRING"
+    is_text, is_whole = spec.dtype == "DT_STRING", spec.dtype in _INTEGERS
 
     def convert(value: Any) -> Any:
         value = _without_numpy(value)
-        if _is_missing(value) or (value == "" and not is_text):
+        none = is_whole and isinstance(value, str) and moments.is_missing(value)
+        if _is_missing(value) or none or (value == "" and not is_text):
             if missing is None:
                 raise _Unfit(f"is missing, and {spec.dtype} has no value that means so.")
             return missing
@@ -220,7 +220,7 @@ def _integer(value: Any) -> int:
     if isinstance(value, int):
         return int(value)
     if isinstance(value, dt.date):
-        return _seconds(value)
+        return moments.of_date(value)
     if isinstance(value, str):
         return _integer_of_text(value)
     if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
@@ -240,19 +240,10 @@ def _integer_of_text(text: str) -> int:
             return int(number)
     except ValueError:
         pass
-    try:
-        return _seconds(dt.datetime.fromisoformat(text.strip()))
-    except ValueError:
-        raise _Unfit(f"must be a whole number or a moment, got {_shown(text)}.") from None
-
-
-def _seconds(moment: dt.date) -> int:
-    """Whole seconds since 1970; one without an offset is taken as UTC, as in training."""
-    if not isinstance(moment, dt.datetime):
-        moment = dt.datetime(moment.year, moment.month, moment.day)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=dt.UTC)
-    return (moment - _EPOCH) // _SECOND
+    seconds = moments.of_text(text)
+    if seconds is None:
+        raise _Unfit(f"must be a whole number or a moment, got {_shown(text)}.")
+    return seconds
 
 
 def _text(value: Any) -> str | bytes:
