@@ -116,6 +116,38 @@ class Options:
         "when too many do; 0: no limit.",
         ours=True,
     )
+    rest_max_connections: int = _flag(
+        1000, "REST connections that are open; for one more, one that waits is closed.", ours=True
+    )
+    rest_max_header_bytes: int = _flag(
+        64 << 10, "Bytes of a REST request's first line and headers.", ours=True
+    )
+    rest_header_timeout_seconds: float = _flag(
+        10.0, "Seconds for a REST request's headers to come.", ours=True
+    )
+    rest_keep_alive_seconds: float = _flag(
+        60.0, "Seconds a REST connection may wait for its next request.", ours=True
+    )
+    rest_max_body_bytes: int = _flag(64 << 20, "Bytes of a REST body, however sent.", ours=True)
+    rest_max_inflated_bytes: int = _flag(
+        64 << 20, "The same for one sent with gzip, where that is less.", ours=True
+    )
+    rest_max_inflate_seconds: float = _flag(
+        2.0, "Seconds of processor time to inflate a REST body.", ours=True
+    )
+    rest_max_gzip_members: int = _flag(1000, "Members of a REST body sent with gzip.", ours=True)
+    rest_max_total_body_bytes: int = _flag(
+        256 << 20, "Bytes of all REST bodies held at a time, inflated.", ours=True
+    )
+    rest_body_timeout_seconds: float = _flag(
+        60.0, "Seconds without a byte of a REST body, or for an answer to be read.", ours=True
+    )
+    rest_min_bytes_per_second: int = _flag(
+        1024, "Bytes a second, beside that time, at which bodies come and answers go.", ours=True
+    )
+    rest_max_unread_bytes: int = _flag(
+        256 << 20, "Bytes of all REST answers that clients do not read.", ours=True
+    )
     request_log_dir: str = _flag(
         "", "Folder for sampled requests as TFRecords of PredictionLog.", ours=True
     )

@@ -34,6 +34,9 @@ _OTHER = "(other)"
 #: Why a server refuses what it could answer: its own limits, each with a flag.
 REFUSALS = (
     "calls", "slow_client", "message", "filled", "inflight", "reload", "stopping",
+    "rest_connections", "rest_bad_request", "rest_header_bytes", "rest_header_time",
+    "rest_body_bytes", "rest_body_total", "rest_body_time", "rest_inflated_bytes",
+    "rest_inflate_time", "rest_gzip_members", "rest_unread_bytes", "rest_read_time",
 )  # fmt: skip
 
 

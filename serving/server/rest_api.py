@@ -49,6 +49,7 @@ _JSON, _TEXT, _HTML = b"application/json", b"text/plain", b"text/html"
 _NOT_FOUND = (
     b"<html><head><title>404 Not Found</title></head><body><h1>Not Found</h1></body></html>\n"
 )
+_STOPPED = ServingError(Code.UNAVAILABLE, "The server stopped before it had answered. Try again.")
 _CORS: Headers = [
     (b"access-control-allow-origin", b"*"),
     (b"access-control-allow-methods", b"POST, GET"),
@@ -63,6 +64,7 @@ class _Response(NamedTuple):
     body: bytes
     content_type: bytes = _JSON
     version: int | None = None
+    close: bool = False
 
 
 def app(
@@ -130,6 +132,8 @@ class RestApp:
                 response, headers = await self._answer(scope, receive)
             except Disconnected:
                 return
+            except asyncio.CancelledError:  # it did not end before the server had to
+                response, headers = _failure(_STOPPED, None), []
             await _send(send, response, headers)
             if len(response.body) >= self._bodies.limits.large:
                 self._releaser.soon()
@@ -137,6 +141,7 @@ class RestApp:
     def close(self) -> None:
         """Ends the threads once they are idle."""
         self._releaser.close()
+        self._bodies.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[_Response, Headers]:
@@ -171,6 +176,8 @@ class RestApp:
                 async with self._bodies.receive(scope["headers"], receive, large) as body:
                     answer = await self._in_thread(route, body)
         except ServingError as error:
+            if isinstance(error, BodyRefusedError):
+                self._metrics.refused(f"rest_{error.reason}")
             answer = Answer("", None, error)
         seconds = time.perf_counter() - started
         if answer.error is None:
@@ -232,10 +239,13 @@ def _forget_frames(error: ServingError) -> None:
 
 
 def _failure(error: ServingError, version: int | None) -> _Response:
+    refused = isinstance(error, BodyRefusedError)
     status = error.status if isinstance(error, BodyRefusedError) else http_status(error.code)
     # A message may quote what is no Unicode; JSON must be.
     text = json.dumps({"error": cut(error.message)}, ensure_ascii=False)
-    return _Response(status, text.encode("utf-8", "replace") + b"\n", version=version)
+    content = text.encode("utf-8", "replace") + b"\n"
+    # Of a body that was refused the rest is not read.
+    return _Response(status, content, version=version, close=refused)
 
 
 def _from_web(headers: Iterable[tuple[bytes, bytes]]) -> bool:
@@ -250,6 +260,8 @@ async def _send(send: Send, response: _Response, headers: Headers) -> None:
         (b"content-type", response.content_type),
         (b"content-length", str(len(response.body)).encode()),
     ]
+    if response.close:
+        own.append((b"connection", b"close"))
     if response.version is not None:
         own.append((b"x-model-version", str(response.version).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": own + headers})

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from serving.server import configs, contract, memory, ports, rest_api
+from serving.server import configs, contract, descriptors, memory, ports, rest_api, rest_limits
 from serving.server.admission import Budget, MemoryLimits
 from serving.server.batching import BatchingParameters, BatchScheduler, MakeQueue
 from serving.server.catalog import Catalog
@@ -247,9 +247,11 @@ class Server:
             monitoring_path=monitoring,
             cors=options.rest_api_enable_cors_support,
             threads=options.rest_api_num_threads,
+            limits=rest_limits.body_limits(options),
         )
-        port = max(options.rest_api_port, 0)
-        return RestServer(app, ports.listen(options.host, port, "rest_api_port"), options)
+        listener = ports.listen(options.host, max(options.rest_api_port, 0), "rest_api_port")
+        limits = rest_limits.connection_limits(options, descriptors.for_connections())
+        return RestServer(app, listener, options, self.metrics, limits)
 
     def _healthy_once_loaded(self) -> None:
         self.catalog.wait_until_available()
