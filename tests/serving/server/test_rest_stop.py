@@ -54,6 +54,18 @@ def started(models: Models, metrics: Metrics, **limits: Any) -> RestServer:
     return server
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _loaded() -> None:
+    """The first request waits for TensorFlow to be imported."""
+    server = started(Models(), Metrics())
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=100)
+    connection.request("POST", PATH, BODY)
+    assert connection.getresponse().status == 200
+    connection.close()
+    server.begin_stop()
+    server.join(5)
+
+
 def ask_until_told(port: int, keep: bool, answers: list[object]) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     while True:
