@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline import sql
 from pipeline.ingest import shard as shard_work
@@ -77,43 +79,42 @@ def judge(
     spans: Counter[str] = Counter()
     refused: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
-    for index, (path, at) in enumerate(zip(sample.files, sample.spans, strict=True)):
-        span = source.found[at].span
+    for group in _groups(source, sample, plan, window):
+        span = source.found[sample.spans[group[0]]].span
         split = None if window.split_by_row else "eval" if span.label in held_out else "train"
+        path = sample.files[group[0]]
         shard = Shard(
-            index, len(sample.files), path, span.label, span.start, span.end, split, cutoff
+            group[0], len(sample.files), path, span.label, span.start, span.end, split, cutoff
         )
-        types = _view(connection, sample, names, index)
+        types = _view(connection, sample, names, group)
         shard_work.judge(connection, types, shard, plan)
         columns = ", ".join(sql.quote(name) for name in plan.columns())
-        kept = connection.sql(
-            f"SELECT {columns}, __label, __eval FROM judged WHERE __reason = ''"
+        # One query: the view is long where there are many columns, and takes time to bind.
+        rows = connection.sql(
+            f"SELECT {columns}, __label, __eval, __reason, CAST(__said AS VARCHAR) AS __said "
+            "FROM judged"
         ).to_arrow_table()
-        tables.append(
-            kept.append_column(SHARD, pa.array([index] * kept.num_rows, pa.int64()))
-            if split is None
-            else kept.set_column(
-                kept.column_names.index("__eval"),
+        rows = rows.append_column(SHARD, _files(connection, group))
+        if split is not None:
+            rows = rows.set_column(
+                rows.column_names.index("__eval"),
                 "__eval",
-                pa.array([split == "eval"] * kept.num_rows, pa.bool_()),
-            ).append_column(SHARD, pa.array([index] * kept.num_rows, pa.int64()))
-        )
-        for reason, count in connection.execute(
-            "SELECT __reason, count(*) FROM judged GROUP BY 1"
-        ).fetchall():
-            spans[span.label] += count
-            if reason:
-                refused[span.label] += count
-                reasons.update(dict.fromkeys(reason.split(";"), count))
-        said.update(
-            dict(
-                connection.execute(
-                    "SELECT CAST(__said AS VARCHAR), count(*) FROM judged WHERE __said IS NOT NULL "
-                    "AND coalesce(TRY_CAST(__said AS DOUBLE) NOT IN (0, 1), true) "
-                    "GROUP BY 1 ORDER BY 2 DESC LIMIT 20"
-                ).fetchall()
+                pa.array([split == "eval"] * rows.num_rows, pa.bool_()),
             )
+        good = pc.equal(rows.column("__reason"), "")
+        tables.append(rows.filter(good).drop_columns(["__reason", "__said"]))
+        for (index, reason), count in _counted(rows, SHARD, "__reason").items():
+            label = source.found[sample.spans[index]].span.label
+            spans[label] += count
+            if reason:
+                refused[label] += count
+                reasons.update(dict.fromkeys(reason.split(";"), count))
+        unclear = pc.and_(
+            pc.is_valid(rows.column("__said")),
+            pc.invert(pc.is_in(rows.column("__label"), pa.array([0.0, 1.0]))),
         )
+        for (text,), count in _counted(rows.filter(unclear), "__said").items():
+            said[text] += count
     whole = pa.concat_tables(tables)
     files = np.asarray(whole.column(SHARD))
     return Judged(
@@ -125,17 +126,48 @@ def judge(
         spans=dict(spans),
         refused=dict(refused) | {label: 0 for label in spans if label not in refused},
         reasons=dict(reasons.most_common()),
-        said=said.most_common(),
+        said=said.most_common(20),
     )
 
 
+def _groups(source: Source, sample: Sample, plan: IngestPlan, window: Window) -> list[list[int]]:
+    """Files, by their index, whose rows are judged alike: each query costs time."""
+    held_out = {item.span.label for item in window.evaluate}
+    groups: dict[object, list[int]] = {}
+    for index, at in enumerate(sample.spans):
+        label = source.found[at].span.label
+        alike = window.split_by_row or (label if plan.time_column else label in held_out)
+        groups.setdefault(alike, []).append(index)
+    return list(groups.values())
+
+
+def _counted(rows: pa.Table, *columns: str) -> dict[tuple[Any, ...], int]:
+    """How often values stand together."""
+    counts = rows.group_by(list(columns)).aggregate([([], "count_all")])
+    keys = zip(*(counts.column(name).to_pylist() for name in columns), strict=True)
+    return dict(zip(keys, counts.column("count_all").to_pylist(), strict=True))
+
+
+def _files(connection: duckdb.DuckDBPyConnection, group: Sequence[int]) -> pa.ChunkedArray:
+    """The file of each row of some files, in their order."""
+    listed = ", ".join(map(str, group))
+    table = connection.sql(
+        f"SELECT {SHARD}::BIGINT AS f FROM sample WHERE {SHARD} IN ({listed})"
+    ).to_arrow_table()
+    return table.column("f")
+
+
 def _view(
-    connection: duckdb.DuckDBPyConnection, sample: Sample, names: Mapping[str, str], index: int
+    connection: duckdb.DuckDBPyConnection,
+    sample: Sample,
+    names: Mapping[str, str],
+    group: Sequence[int],
 ) -> dict[str, str]:
     columns = ", ".join(f"{sql.quote(old)} AS {sql.quote(new)}" for old, new in names.items())
+    listed = ", ".join(map(str, group))
     connection.execute(
         f"CREATE OR REPLACE TEMP VIEW source AS SELECT {columns} FROM sample "
-        f"WHERE {SHARD} = {index}"
+        f"WHERE {SHARD} IN ({listed})"
     )
     return {names[name]: kind for name, kind in sample.types.items()}
 

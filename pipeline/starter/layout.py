@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+from collections import Counter
 
 import numpy as np
 
@@ -78,15 +79,8 @@ def draft(state: State, judged: Judged | None) -> Draft:
 
 def _headline(state: State) -> list[str]:
     sample = state.sample
-    count = f"{sample.rows:,} rows"
-    if sample.total is None:
-        seen = f"the first rows of {len(sample.files)} file(s), {count}; there are more"
-    elif sample.whole:
-        seen = f"all {count}"
-    else:
-        seen = f"a sample of {count} of {sample.total:,}"
     return [
-        f"Written by `headrace init` after a look at {seen} in {len(sample.files)} file(s).",
+        f"Written by `headrace init` after a look at {sample.seen}.",
         "Every line is a proposal with its reason: correct what is wrong, then `headrace run`.",
         "README.md has the table of every key; unknown keys are faults.",
     ]
@@ -145,8 +139,8 @@ def window_sizes(source: Source, sample: Sample) -> dict[str, int]:
         return {"train_spans": 12, "eval_spans": 1}
     count = len(source.found)
     finest = _TRAIN_SPANS.get(source.unit, 12)
-    per_span = (sample.total or 10**9) / len(sample.files)
-    wanted = math.ceil(500 / max(1.0, per_span * len(sample.files) / count))
+    per_file = (sample.total or 10**9) / len(sample.files)
+    wanted = math.ceil(500 / max(1.0, per_file * sample.every / count))
     held_out = max(1, min(wanted, count // 4))
     return {"train_spans": finest, "eval_spans": held_out}
 
@@ -166,7 +160,12 @@ def _window_lines(state: State, judged: Judged | None) -> list[Line]:
     if any(b.ordinal - a.ordinal > 1 for a, b in itertools.pairwise(chosen)):
         lines.append(Line("gap", "skip", "spans are missing in between"))
     if judged is not None:
-        inside = [judged.spans.get(span.label, 0) for span in chosen]
+        opened = Counter(state.sample.spans)
+        inside = [
+            judged.spans.get(item.span.label, 0)
+            for at, item in enumerate(state.source.found)
+            if item in state.window.spans and opened[at] == len(item.paths)
+        ]
         typical = float(np.median([count for count in inside if count] or [1]))
         least = min((count for count in inside if count), default=1) / typical
         if least < 0.11:

@@ -36,7 +36,9 @@ class Proposal:
         decisions: for each feature, by name.
         leaks: columns that give the label away.
         rows: looked at.
-        total: in the files; None if not counted.
+        total: in those files; None if not counted.
+        seen: what was looked at, for a person.
+        slack: whether there are rows that were not looked at.
         remarks: what a person should know, most important first.
     """
 
@@ -48,12 +50,9 @@ class Proposal:
     leaks: list[Leak]
     rows: int
     total: int | None
+    seen: str
+    slack: bool
     remarks: list[str] = field(default_factory=list)
-
-    @property
-    def slack(self) -> bool:
-        """Whether there are rows that were not looked at."""
-        return self.rows != self.total
 
 
 def propose(path: str, label: str | None, target: str, say: Callable[[str], None]) -> Proposal:
@@ -76,8 +75,7 @@ def propose(path: str, label: str | None, target: str, say: Callable[[str], None
         if csv:
             sampling.apply_nulls(connection, sample, csv)
             sample = dataclasses.replace(sample, csv=csv)
-        seen = f"{sample.rows:,} rows" if sample.whole else f"a sample of {sample.rows:,} rows"
-        say(f"looking at {seen}, {len(sample.names)} columns")
+        say(f"looking at {sample.seen}, {len(sample.names):,} columns")
         profiles = profiling.columns(connection, sample)
         names = plain_names(sample.names)
         state = State(
@@ -122,6 +120,8 @@ def _propose(state: State) -> Proposal:
         leaks=state.leaks,
         rows=state.sample.rows,
         total=state.sample.total,
+        seen=state.sample.seen,
+        slack=not state.sample.whole,
         remarks=layout.remarks(state, judged),
     )
 

@@ -18,7 +18,11 @@ from pipeline.starter import dialect
 from pipeline.starter.sources import Source
 
 #: What is looked at, at most. A reader of a larger table is told so.
-ROWS, CELLS, FILES = 200_000, 4_000_000, 40
+ROWS, CELLS = 200_000, 4_000_000
+#: Files that are opened, at most: of one table, and of data in spans.
+FILES, SPAN_FILES = 1_000, 60
+#: Spans, the newest, from which files are taken: by far those that a run sees.
+NEWEST = {"hour": 240, "day": 60, "week": 52, "month": 24, "quarter": 16, "year": 10}
 #: More take minutes, and a model of so many columns takes thought, not a proposal.
 COLUMNS = 10_000
 #: Above so many bytes files are not read to their end: their first rows stand for them.
@@ -46,6 +50,7 @@ class Sample:
         total: in the files; None where they were not read to their end.
         csv: how CSV files are written, None for Parquet.
         path_columns: those of `names` that stand in the files' paths.
+        every: files there are; more than were looked at, perhaps.
     """
 
     files: tuple[str, ...]
@@ -57,11 +62,25 @@ class Sample:
     total: int | None
     csv: CsvOptions | None
     path_columns: tuple[str, ...] = ()
+    every: int = 0
 
     @property
     def whole(self) -> bool:
-        """Whether every row of the files is in it."""
-        return self.rows == self.total
+        """Whether every row of the data is in it."""
+        return self.rows == self.total and len(self.files) == self.every
+
+    @property
+    def seen(self) -> str:
+        """What was looked at, for a person."""
+        some = len(self.files) < self.every
+        files = (
+            f"{len(self.files):,} of {self.every:,} files" if some else f"{self.every:,} file(s)"
+        )
+        if self.total is None:
+            return f"the first {self.rows:,} rows of {files}; there are more"
+        if self.rows == self.total:
+            return f"{'' if some else 'all '}{self.rows:,} rows of {files}"
+        return f"a sample of {self.rows:,} of {self.total:,} rows of {files}"
 
 
 def load(connection: duckdb.DuckDBPyConnection, source: Source) -> Sample:
@@ -72,7 +91,7 @@ def load(connection: duckdb.DuckDBPyConnection, source: Source) -> Sample:
             usable header.
     """
     pairs = [(path, at) for at, item in enumerate(source.found) for path in item.paths]
-    chosen = pairs[-FILES:]
+    chosen = _evenly(pairs, source)
     with contextlib.ExitStack() as stack:
         local = [stack.enter_context(reader.localized(path)) for path, _ in chosen]
         paths = [path for path, _ in chosen]
@@ -106,7 +125,21 @@ def load(connection: duckdb.DuckDBPyConnection, source: Source) -> Sample:
         total=total,
         csv=options,
         path_columns=in_path,
+        every=len(pairs),
     )
+
+
+def _evenly(pairs: list[tuple[str, int]], source: Source) -> list[tuple[str, int]]:
+    """Files to look at, evenly over all; of data in spans over the newest, which a run sees."""
+    most = FILES
+    if source.has_spans:
+        most = SPAN_FILES
+        first = max(0, len(source.found) - NEWEST.get(source.unit, 24))
+        newest = [pair for pair in pairs if pair[1] >= first]
+        pairs = newest if len(newest) >= most else pairs[-most:]
+    if len(pairs) <= most:
+        return pairs
+    return [pairs[round(at * (len(pairs) - 1) / (most - 1))] for at in range(most)]
 
 
 def _with_keys(

@@ -94,9 +94,8 @@ def _lines(proposal: Proposal, target: str, schema: str) -> list[str]:
         if "{span" in config.data.pattern
         else f"evaluated on {config.window.holdout:.0%} of the rows, drawn by hash"
     )
-    seen = f"{proposal.rows:,}" if not proposal.slack else f"a sample of {proposal.rows:,}"
     lines = [
-        f"data      {seen} rows, {config.data.pattern}",
+        f"data      {proposal.seen}, {config.data.pattern}",
         f"label     {config.label.expression}: {judged.label.mean():.1%} positive; {split}"
         + (f" ({len(held):,} of those looked at)" if len(held) else ""),
         f"features  {told}",
