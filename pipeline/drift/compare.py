@@ -230,9 +230,9 @@ def history(
                 label_rate=None if label is None else _rate(features, label, position),
                 distances=distances,
                 excess={
-                    name: round(max(v / bounds[name, m] for m, v in by.items()), 4)
+                    name: round(max(v / bounds[name, m] for m, v in judged.items()), 4)
                     for name, by in distances.items()
-                    if all((name, m) in bounds for m in by)
+                    if (judged := {m: v for m, v in by.items() if (name, m) in bounds})
                 },
             )
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.drift import compare, own
 from pipeline.drift.bins import Binned
+from pipeline.drift.measures import RANGES
 from pipeline.drift.noise import Test
 from pipeline.drift.report import Calibration
 
@@ -52,8 +54,20 @@ def of_thresholds(
                 f"{feature.name} trends, by {feature.trend}: the window was brought to the newest "
                 "span's level before it was compared"
             )
-    if names := compare.restless([feature.name for feature in features], bounds):
+    names = compare.restless([feature.name for feature in features], bounds)
+    old = [name for name in names if known and _beyond(known.thresholds.get(name, {}))]
+    if old:
+        yield (
+            f"{', '.join(old[:_NAMES])}: the calibrated thresholds are beyond what a distance can "
+            f"be, so that nothing is news. Measure them again: {COMMAND}"
+        )
+    if names := [name for name in names if name not in old]:
         yield restless(names)
+
+
+def _beyond(bounds: Mapping[str, float]) -> bool:
+    """Whether there is a threshold that no distance can pass, as earlier versions wrote them."""
+    return any(bound >= RANGES.get(name, math.inf) for name, bound in bounds.items())
 
 
 def restless(names: Sequence[str]) -> str:

@@ -28,7 +28,7 @@ _TIMES = 3.0
 #: Spans of a year of months, which have seen a season's both ends.
 _YEAR = 12
 #: A threshold allows for so many times the furthest span: of a year, and of fewer spans.
-_TIMES_FURTHEST, _TIMES_FURTHEST_OF_FEW = 2.0, 4.0
+_TIMES_FURTHEST, _TIMES_FURTHEST_OF_FEW = 2.5, 4.0
 #: Of few spans it is hardly seen that they differ by a little more than chance.
 _CHANCE_OF_FEW = 1.3
 #: What is called a large shift where nothing is known. Of the population stability index 0.25 is

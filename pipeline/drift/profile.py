@@ -34,6 +34,8 @@ REVIEWED = "the reviewed profile"
 _VALUES, _FREQUENT = 100, 0.01
 #: Where a value was seen once more will come: the rare ones are counted together.
 _FEW = 5
+#: Characters of a value that a reviewer reads.
+_LONG = 200
 #: Parts that say when a row is from: later rows have others, and nothing is wrong.
 _OF_TIME = ("year", "month", "day_of_month")
 
@@ -121,7 +123,7 @@ def _profile(column: Column) -> Profile:
     else:
         least = _least(counts)
         known = zip(feature.labels[:MAX_VALUES], counts, strict=False)
-        labels = [value for value, count in known if count >= least]
+        labels = [value for value, count in known if count >= least and len(value) <= _LONG]
     bins = dict(zip(labels, counts, strict=False))
     rest = sum(counts) - sum(bins.values())
     type_ = cast(profile_text.Type, column.type)

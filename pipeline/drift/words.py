@@ -70,6 +70,8 @@ def message(comparison: Comparison, feature: Feature) -> str:
     )
     told = "; ".join([*_changes(comparison, feature), far])
     old = comparison.reference.label
+    if feature.trend:
+        told += f", after {old} was brought to the newest level ({feature.trend})"
     if comparison.kind == "profile":
         told += f", against {old}. If that is as it should be: headrace schema accept"
     return told

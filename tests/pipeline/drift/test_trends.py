@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from models.config import features_from_json
-from pipeline.drift import compare, trends
+from pipeline.drift import compare, notes, trends
 from pipeline.drift.calibrate import calibrate
 from pipeline.drift.columns import Column, columns
 from pipeline.drift.measures import RANGES
@@ -78,7 +78,7 @@ def test_what_trends_is_quiet_where_its_trend_leads_and_news_elsewhere(
     assert "counter" in told(span(SPANS + 3, random)), "three spans ahead of its time"
 
 
-def test_a_file_of_an_earlier_version_is_read() -> None:
+def test_a_file_of_an_earlier_version_is_read(spans: list[list[Column]], alarms: Any) -> None:
     text = {
         "date": "2026-01-02",
         "spans": ["a"],
@@ -90,6 +90,14 @@ def test_a_file_of_an_earlier_version_is_read() -> None:
     }
     read = Calibration.model_validate_json(json.dumps(text))
     assert read.trending() == {"price": False}
+    features = compare.together(spans[4:8], [spans[8]], read.trending())
+    bounds = compare.thresholds(features, read.thresholds, {}, current_rows=ROWS, false_alarms=50)
+    assert ("price", "kolmogorov_smirnov") not in bounds
+    assert "price" not in alarms(compare.compare("drift", SIDES, features, bounds, 3))
+    told = [note for note in notes.of_thresholds(features, bounds, read, ROWS) if "price" in note]
+    assert len(told) == 1
+    assert "beyond what a distance can be" in told[0]
+    assert told[0].endswith("Measure them again: headrace drift calibrate")
 
 
 def test_a_season_and_noise_are_no_trend() -> None:

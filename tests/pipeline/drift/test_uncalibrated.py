@@ -6,12 +6,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from tensorflow_metadata.proto.v0 import schema_pb2
 
 from models.config import features_from_json
-from pipeline.drift import compare, notes, seasons
+from pipeline.config import DriftConfig
+from pipeline.drift import compare, notes, seasons, words
 from pipeline.drift.columns import Column, columns
+from pipeline.drift.comparisons import Comparing, Comparisons
 from pipeline.drift.measures import RANGES
 from pipeline.drift.report import Side
+from pipeline.ingest.summary import Ingested, SpanRows
 
 ROWS, SPANS = 1_000, 27
 FEATURES = features_from_json(
@@ -63,6 +67,25 @@ def test_months_with_seasons_and_trends_pass(alarms: Any, size: int) -> None:
     assert sum(map(bool, told)) <= 1, told
 
 
+@pytest.mark.parametrize("size", [6, 12])
+def test_a_list_that_grows_every_month_is_no_news_until_it_grows_faster(
+    alarms: Any, size: int
+) -> None:
+    features = features_from_json('{"company": {"kind": "high_cardinality"}}')
+    random = np.random.default_rng(8)
+
+    def grown(number: int, fresh: float) -> list[Column]:
+        old = random.integers(0, 30 + 2 * number, ROWS)
+        new = 1_000 * (1 + number) + random.integers(0, 4, ROWS)
+        names = np.where(random.random(ROWS) < fresh, new, old)
+        return columns(pa.table({"company": [f"c{name}" for name in names]}), features, None)
+
+    months = [grown(number, 0.03) for number in range(24)]
+    told = [alarms(compared(months[n - size : n], months[n])) for n in range(14, 24)]
+    assert sum(map(bool, told)) <= 1, told
+    assert alarms(compared(months[-size:], grown(24, 0.25))) == ["company"]
+
+
 def renamed(made: dict[str, Any], name: str) -> None:
     random = np.random.default_rng(1)
     share = 0.11 / float(np.mean(made[name] == "v0"))
@@ -103,6 +126,37 @@ def test_few_spans_tell_large_shifts_and_say_once_what_to_run(alarms: Any) -> No
     assert "3 span(s) do not tell what is usual" in notes.uncalibrated(3)
     assert "run headrace drift calibrate --spans" in notes.uncalibrated(3)
     assert notes.uncalibrated(6) == ""
+
+
+@pytest.mark.parametrize("spans", [3, 12])
+def test_a_run_says_once_what_its_thresholds_rest_on(spans: int) -> None:
+    random = np.random.default_rng(9)
+    labels = [f"2024-{number:02d}" for number in range(1, spans + 1)] + ["2025-01"]
+    rows = {}
+    for number, label in enumerate(labels):
+        split = "eval" if label == labels[-1] else "train"
+        price = np.exp(3 + 0.05 * number + 0.3 * random.standard_normal(ROWS))
+        made = {"price": price, "label": (random.random(ROWS) < 0.3).astype(int)}
+        rows[split, label] = pa.table(made)
+    counts = {"train": spans * ROWS, "eval": ROWS}
+    each = {label: SpanRows(ROWS, 0, {}, {}) for label in labels}
+    told = Comparisons(
+        Comparing(
+            drift=DriftConfig(), label="label", calibration_max=0.1, pattern="{span:%Y-%m}.csv"
+        ),
+        features_from_json('{"price": {"kind": "numeric"}}'),
+        None,
+        schema_pb2.Schema(),
+        Ingested("", counts, counts, each, {}),
+        rows,
+    ).report(None)
+    assert list(words.findings(told)) == []
+    assert bool(told.uncalibrated) == (spans == 3)
+    assert len(told.history) == spans + 1
+    assert told.history[-1].excess["price"] < 1
+    if spans == 12:
+        assert "what the window's 12 spans differ by" in told.notes[0]
+        assert "price trends, by +0.05" in told.notes[1]
 
 
 def test_a_column_that_is_the_span_itself_is_told_and_not_judged(alarms: Any) -> None:
