@@ -158,7 +158,8 @@ def _quarantined(label: str, span: SpanRows, policies: Policies) -> Iterator[Fin
             feature="",
             split=label,
             message=f"{span.quarantined:,} of {total:,} rows ({share:.1%}) are quarantined, "
-            f"most often for {reason!r} ({count:,}), for example {span.samples[reason]}",
+            f"most often for {reason!r} ({count:,}), for example {span.samples[reason]}"
+            + "".join(f". {hint}" for name, hint in span.hints.items() if name in span.reasons),
             value=share,
             threshold=policies.max_share,
         )

@@ -110,6 +110,7 @@ class ShardReport:
         samples: first quarantined row of each reason: row number and the row as JSON.
         new_columns: columns that the configuration does not name.
         repeats: how often good rows are there, as `Repeats.to_text` writes it.
+        moments: where moments lie, as JSON of `shift.Moments`; set if some are outside the span.
         error: set when the shard cannot be read; then nothing else counts.
     """
 
@@ -121,6 +122,7 @@ class ShardReport:
     samples: dict[str, str] = field(default_factory=dict)
     new_columns: list[str] = field(default_factory=list)
     repeats: str = ""
+    moments: str = ""
     error: str | None = None
     exit_code: int = 1
 

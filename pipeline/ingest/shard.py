@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from pipeline import sql
 from pipeline.errors import ConfigError, Fault, HeadraceError, shorten
-from pipeline.ingest import reader, repeats, sample
+from pipeline.ingest import reader, repeats, sample, shift
 from pipeline.ingest.encode import ARROW_TYPES, ExampleWriter, to_lists
 from pipeline.ingest.label_check import refuse_other_labels
 from pipeline.ingest.plan import IngestPlan, Shard, ShardReport
@@ -48,6 +48,7 @@ def ingest(shard: Shard, plan: IngestPlan, output: str) -> ShardReport:
             for batch in _batches(connection, shard, plan):
                 _write(batch, shard, plan, output, writers, samplers, report)
                 counter.add(_hashes(batch))
+            report.moments = _moments(connection, shard, plan, report.reasons)
         for writer in writers.values():
             writer.close()
         for split, sampler in samplers.items():
@@ -59,6 +60,17 @@ def ingest(shard: Shard, plan: IngestPlan, output: str) -> ShardReport:
             writer.discard()
         report = ShardReport(shard.path, shard.span, error=str(error), exit_code=error.exit_code)
     return report
+
+
+def _moments(
+    connection: duckdb.DuckDBPyConnection, shard: Shard, plan: IngestPlan, reasons: dict[str, int]
+) -> str:
+    """Where moments lie, if many are outside their span; else nothing."""
+    if plan.time_column is None or shard.start is None or shard.end is None:
+        return ""
+    outside = reasons.get(shift.REASON, 0)
+    found = shift.measure(connection, plan.time_column, shard.start, shard.end, outside)
+    return found.model_dump_json() if found else ""
 
 
 def split_file(output: str, split: str, shard: Shard) -> str:
@@ -117,7 +129,7 @@ def judge(
     }
     if plan.time_column and shard.start is not None and shard.end is not None:
         moment = sql.quote(plan.time_column)
-        rules["outside its span"] = f"{moment} < {shard.start} OR {moment} >= {shard.end}"
+        rules[shift.REASON] = f"{moment} < {shard.start} OR {moment} >= {shard.end}"
     rules |= plan.rules
     if plan.time_column and shard.cutoff is not None:
         evaluated = f"{sql.quote(plan.time_column)} >= {shard.cutoff}"

@@ -6,12 +6,13 @@ import dataclasses
 import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipeline.errors import DataError
+from pipeline.ingest import shift
 from pipeline.ingest.plan import SPLITS, ShardReport
 from pipeline.ingest.repeats import Repeats, joined
-from pipeline.spans import Window
+from pipeline.spans import Span, Window
 
 FILE = "ingest.json"
 
@@ -22,6 +23,7 @@ class SpanRows:
 
     Attributes:
         repeated: share of the kept rows that are there more than once, to the last byte.
+        hints: reason → what all its rows together point to.
     """
 
     kept: int
@@ -29,6 +31,7 @@ class SpanRows:
     reasons: dict[str, int]
     samples: dict[str, str]
     repeated: float = 0.0
+    hints: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,8 @@ class Ingested:
                     "split. Give it more data, or change the share."
                 )
             if rows and positives in (0, rows):
+                if refused := self._refused():
+                    raise DataError(refused)
                 only = 1 if positives else 0
                 what = "row has" if rows == 1 else "rows have"
                 raise DataError(
@@ -91,6 +96,19 @@ class Ingested:
                     f"({', '.join(self.spans)}); a model needs both classes. Mend the expression, "
                     "or give it more data."
                 )
+
+    def _refused(self) -> str | None:
+        """The span most of whose rows were refused, and why: a label of the rest tells nothing."""
+        for label, span in self.spans.items():
+            if span.quarantined > span.kept:
+                reason, count = next(iter(span.reasons.items()))
+                total = span.kept + span.quarantined
+                why = span.hints.get(reason) or f"for example {span.samples[reason]}"
+                return (
+                    f"span {label}: {span.quarantined:,} of {total:,} rows are quarantined, most "
+                    f"often for {reason!r} ({count:,}), and too few are left to learn from: {why}"
+                )
+        return None
 
 
 def summarize(reports: Sequence[ShardReport], window: Window, fingerprint: str) -> Ingested:
@@ -109,12 +127,15 @@ def summarize(reports: Sequence[ShardReport], window: Window, fingerprint: str) 
         fingerprint=fingerprint,
         rows=dict(rows),
         positives=dict(positives),
-        spans={label: _span_rows(items) for label, items in by_span.items()},
+        spans={
+            item.span.label: _span_rows(by_span[item.span.label], item.span)
+            for item in window.spans
+        },
         new_columns=dict(new_columns),
     )
 
 
-def _span_rows(reports: Sequence[ShardReport]) -> SpanRows:
+def _span_rows(reports: Sequence[ShardReport], span: Span) -> SpanRows:
     reasons: Counter[str] = Counter()
     samples: dict[str, str] = {}
     for report in reports:
@@ -127,4 +148,12 @@ def _span_rows(reports: Sequence[ShardReport]) -> SpanRows:
         reasons=dict(reasons.most_common()),
         samples=samples,
         repeated=round(joined(Repeats.from_text(report.repeats) for report in reports).share, 6),
+        hints=_hints(reports, span),
     )
+
+
+def _hints(reports: Sequence[ShardReport], span: Span) -> dict[str, str]:
+    found = [shift.Moments.model_validate_json(one.moments) for one in reports if one.moments]
+    if not found or span.start is None or span.end is None:
+        return {}
+    return {shift.REASON: shift.told(shift.joined(found), span.start, span.end)}
