@@ -7,6 +7,7 @@ name it. With it nothing needs credentials.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -88,10 +89,10 @@ def upload_schema(config: Config, uri: str) -> bool:
 
     Args:
         config: as it is written: names the local file.
-        uri: where to; its name holds the digest, so what is there already is the same.
+        uri: where to; its name holds the digest of what the schema says.
 
     Returns:
-        Whether it was not there before.
+        Whether it was not there before, byte for byte: somebody may have edited the copy.
 
     Raises:
         ApiError: the bucket refuses, or cannot be reached.
@@ -101,16 +102,16 @@ def upload_schema(config: Config, uri: str) -> bool:
         client = storage.Client(project=config.vertex.project, credentials=credentials())
         with files.open_file(config.data.schema_file, "rb") as file:
             content = file.read()
+        blob = client.bucket(bucket).blob(name)
+        upload = functools.partial(
+            blob.upload_from_string, content, "text/plain", timeout=10, retry=_PATIENCE
+        )
         try:
-            client.bucket(bucket).blob(name).upload_from_string(
-                content,
-                content_type="text/plain",
-                if_generation_match=0,
-                timeout=10,
-                retry=_PATIENCE,
-            )
+            upload(if_generation_match=0)
         except PreconditionFailed:
-            return False
+            if blob.download_as_bytes(timeout=10, retry=_PATIENCE) == content:
+                return False
+            upload()
     return True
 
 

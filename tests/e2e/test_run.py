@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -157,20 +158,55 @@ def test_a_new_configuration_trains_again_and_is_compared_with_the_champion(chan
     assert changeable.versions() == ([1, 2] if changed.code == 0 else [1])
 
 
-def test_an_edited_schema_judges_the_next_run_and_an_edit_taken_back_frees_it(changeable) -> None:
+def test_the_next_run_is_judged_by_the_edited_schema_and_freed_by_accept(changeable) -> None:
+    from pipeline import schema_file, schema_text
+
     file = changeable.path / "schema.pbtxt"
     reviewed = file.read_text()
-    bound = 'name: "fare_amount"\n  type: FLOAT\n'
-    assert bound in reviewed
-    file.write_text(reviewed.replace(bound, f"{bound}  float_domain {{ min: 20 }}\n"))
+    schema = schema_file.read(str(file))
+    (fare,) = (feature for feature in schema.feature if feature.name == "fare_amount")
+    fare.float_domain.min = 10.0
+    file.write_text(schema_text.write(schema, reviewed))
     tightened = changeable.run()
     assert tightened.code == 3, tightened.out + tightened.err
-    said = {f["feature"] for f in tightened.result["gates"]["data"]["findings"]}
-    assert "fare_amount" in said
-    assert "SpanExampleGen" in tightened.result["cached"]
+    told = tightened.result
+    assert {f["feature"] for f in told["gates"]["data"]["findings"] if f["policy"] == "block"} == {
+        "fare_amount"
+    }
+    assert "SpanExampleGen" in told["cached"]
+    assert "`headrace schema accept`" in told["message"]
+
+    accepted = changeable.headrace("schema", "accept", "--window")
+    assert accepted.code == 0 and "fare_amount accepted" in accepted.out, accepted.out
+    freed = changeable.run()
+    assert freed.code in (0, 4), freed.out + freed.err
     file.write_text(reviewed + "# taken back\n")
     assert changeable.run().result["status"] == "up_to_date"
-    assert changeable.versions() == [1]
+
+
+def test_kinds_may_change_once_a_model_is_pushed(changeable) -> None:
+    def edited(text: str) -> str:
+        for name, kind in (
+            ("passenger_count", 'kind = "categorical", type = "int"'),
+            ("store_and_fwd_flag", 'kind = "ignore"'),
+            ("extra", 'kind = "numeric"'),
+        ):
+            text = re.sub(rf"(?m)^{name} = .*$", f"{name} = {{ {kind} }}", text)
+        return text
+
+    changeable.configure(edited)
+    changed = changeable.run()
+    assert changed.code in (0, 4), changed.out + changed.err
+    told = changed.result
+    findings = told["gates"]["data"]["findings"]
+    unreviewed = {f["feature"]: f["message"] for f in findings if f["kind"] == "unreviewed"}
+    assert set(unreviewed) == {"passenger_count", "extra"}
+    assert "`headrace schema accept extra`" in unreviewed["extra"]
+    assert not [finding for finding in findings if finding["kind"] == "anomaly"]
+    (note,) = (note for note in told["notes"] if "champion" in note)
+    assert "passenger_count is a number to it, and a whole number now" in note
+    assert "store_and_fwd_flag, which it wants, is no feature any more" in note
+    assert told["champion_metrics"] == {} and told["metrics"]["auc"] > 0.6
 
 
 def test_edited_model_code_is_noticed_and_nothing_stale_is_reused(changeable, tmp_path) -> None:

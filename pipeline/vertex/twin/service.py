@@ -65,7 +65,7 @@ class Service:
         self, method: str, path: str, query: dict[str, str], headers: Any, body: bytes
     ) -> Answer:
         """Status and JSON of a request."""
-        if path.startswith(("/storage/", "/upload/storage/")):
+        if path.startswith(("/storage/", "/upload/storage/", "/download/storage/")):
             return storage.answer(self._machinery.buckets, method, path, query, headers, body)
         told: Tree = json.loads(body) if body else {}
         if path == "/v2/entries:list":

@@ -20,9 +20,10 @@ from pipeline.vertex.twin.bucket import Buckets
 def answer(
     buckets: Buckets, method: str, path: str, query: dict[str, str], headers: Any, body: bytes
 ) -> Answer:
-    """Status and JSON (or bytes) for a request below `/storage/v1` or `/upload/storage/v1`."""
+    """Status and JSON (or bytes) for a request below `/storage/v1`, `/upload` or `/download`."""
     upload = path.startswith("/upload/")
-    parts = path.removeprefix("/upload").removeprefix("/storage/v1").strip("/").split("/")
+    path = path.removeprefix("/upload").removeprefix("/download")
+    parts = path.removeprefix("/storage/v1").strip("/").split("/")
     if parts[0] != "b" or len(parts) < 2:
         return error(404, "no such resource")
     bucket = parts[1]

@@ -464,7 +464,9 @@ def test_an_image_says_what_it_was_built_from(
 def test_a_cache_of_the_stock_nodes_stays_on(job: Job) -> None:
     cached = {name for name, task in tasks(job).items() if task.get("cachingOptions")}
     assert {"StatisticsGen", "Transform", "Trainer", "Evaluator"} <= cached
-    assert not cached & {"SpanExampleGen", "Pusher"}
+    # What these read lies outside, and may be edited between compiling and running.
+    outside = {"SpanExampleGen", "ImportSchemaGen", "DistributionValidator", "InfraValidator"}
+    assert not cached & {*outside, "Pusher"}
 
 
 def test_another_python_is_asked(job: Job) -> None:

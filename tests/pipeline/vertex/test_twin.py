@@ -434,6 +434,10 @@ def test_the_schema_is_uploaded_once_under_its_digest(bench: Bench) -> None:
     stored = Path(bench.twin.buckets.local(uri))
     assert stored.read_bytes() == Path(bench.config.data.schema_file).read_bytes()
     assert api.upload_schema(bench.config, uri) is False
+    reviewed = stored.read_bytes()
+    stored.write_bytes(b"# edited in the bucket\n" + reviewed)
+    assert api.upload_schema(bench.config, uri) is True
+    assert stored.read_bytes() == reviewed
 
 
 def test_a_schedule_takes_the_place_of_the_one_before(bench: Bench) -> None:
