@@ -28,12 +28,12 @@ class Growth:
     """How a list of values grew.
 
     Attributes:
-        late: values that none of the older half of the parts had.
-        share: of a newer part's rows, those with a value that no part before it had; the largest.
+        late: values that none of the oldest third of the parts had.
+        share: of a later part's rows, those with a value that no part before it had; the largest.
         aged: of the newest part's rows, those with a value that none of the older half had: what a
             list misses once it has become as old as half of the past.
         chance: that the next value was never seen: values seen once / rows (Good 1953).
-        rows: of the smallest of the newer parts.
+        rows: of the smallest of the later parts.
     """
 
     late: int
@@ -66,11 +66,11 @@ def growth(parts: Sequence[pa.Array | pa.ChunkedArray]) -> Growth:
     counted = [counts for counts in counted if counts]
     total: dict[object, int] = {}
     old: set[object] = set()
-    half = (len(counted) + 1) // 2
+    first, half = -(-len(counted) // 3), (len(counted) + 1) // 2
     share, late, smallest = 0.0, 0, 0
     for at, counts in enumerate(counted):
         rows = sum(counts.values())
-        if at >= half:
+        if at >= first:
             share = max(share, _rows_beside(counts, total) / rows)
             late += len(counts.keys() - total.keys())
             smallest = min(smallest or rows, rows)

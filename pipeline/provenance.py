@@ -21,8 +21,11 @@ ROOT = Path(str(pipeline.__file__)).parent.parent
 #: What an image's build noted of it, beside the code; no checkout has one.
 IMAGE_MANIFEST = "image.json"
 
-#: Libraries whose version can change what a model becomes.
-_LIBRARIES = ("tfx", "tensorflow", "keras", "tensorflow-transform", "duckdb")
+#: Libraries whose version can change what a model becomes, or how it is judged.
+_LIBRARIES = (
+    *("tfx", "tensorflow", "keras", "tensorflow-transform", "duckdb"),
+    *("tensorflow-data-validation", "tensorflow-model-analysis", "numpy", "pyarrow"),
+)
 
 
 def code_digest(*parts: str) -> str:
