@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,6 +32,8 @@ from serving.server.warmup import warm_up
 _LOG = logging.getLogger(__name__)
 
 _LOAD_THREADS = 4
+# What was answered last is on its way when nothing runs any more.
+_LINGER_SECONDS = 0.1
 #: In a version's folder: its own batching parameters.
 _BATCHING_FILE = "batching_params.pbtxt"
 
@@ -168,7 +171,9 @@ class Server:
             self._request_log.close()
         if self._scheduler is not None:
             self._scheduler.stop()
-        if not exits:
+        if exits:
+            time.sleep(_LINGER_SECONDS)
+        else:
             self._grpc.stop()
 
     def _load(self, name: str, version: int, path: str) -> LoadedModel:
