@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from serving.layout import MANIFEST, RegistryError
+
+# Of the stock server: read from a version's folder, and written there by whoever runs the server.
+_ADDED = ("assets.extra/tf_serving_warmup_requests", "batching_params.pbtxt")
 
 
 class _Record(BaseModel):
@@ -154,6 +158,8 @@ def hash_folder(folder: Path) -> Files:
         name = path.relative_to(folder).as_posix()
         if path.is_dir() or name == MANIFEST:
             continue
+        if path.exists() and not path.is_file():  # reading it might never end
+            raise OSError(errno.EINVAL, "is a pipe, a socket or a device, not a file", str(path))
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             entries[name] = FileEntry(sha256=digest, bytes=os.fstat(file.fileno()).st_size)
@@ -180,6 +186,20 @@ def compare_files(expected: Files, found: Files) -> list[str]:
         elif want.sha256 != have.sha256:
             problems.append(f"{name}: changed (same size, other content)")
     return problems + [f"{name}: extra" for name in sorted(found.keys() - expected.keys())]
+
+
+def changed_files(expected: Files, found: Files) -> list[str]:
+    """As `compare_files`, without files that may be put into a version after its push.
+
+    Those are requests to warm up with, batching parameters, and what names beginning with a dot
+    hide (a file system's own, say); no model reads them.
+    """
+    added = {
+        name: entry
+        for name, entry in found.items()
+        if name in expected or not (name in _ADDED or name.rpartition("/")[2].startswith("."))
+    }
+    return compare_files(expected, added)
 
 
 def is_same_model(pushed: Manifest, model_sha256: str, candidate: Provenance) -> bool:

@@ -25,7 +25,15 @@ from serving import durable, layout
 from serving.durable import explained, write_atomic
 from serving.labels import labels_to_json, parse_labels
 from serving.layout import RegistryBusyError, RegistryError
-from serving.manifest import Files, Manifest, Provenance, compare_files, hash_folder, parse_manifest
+from serving.manifest import (
+    Files,
+    Manifest,
+    Provenance,
+    changed_files,
+    compare_files,
+    hash_folder,
+    parse_manifest,
+)
 
 __all__ = ["Registry", "RegistryBusyError", "RegistryError", "Version"]
 
@@ -138,6 +146,25 @@ class Registry:
         if manifest.version != number:
             problems.insert(0, f"{layout.MANIFEST}: is of version {manifest.version}")
         return problems
+
+    def changed(self) -> dict[int, list[str]]:
+        """Versions that servers refuse, and why: files that are not those of their manifest.
+
+        Hashes all files of all versions. A version without a manifest is somebody else's.
+        """
+        found = {}
+        for number, name in layout.index_versions(self._names()).items():
+            path = self.folder / name
+            if not (path / layout.MANIFEST).exists():
+                continue
+            try:
+                with explained("read", path):
+                    problems = changed_files(self.manifest(number).files, hash_folder(path))
+            except RegistryError as error:
+                problems = [str(error)]
+            if problems:
+                found[number] = problems
+        return found
 
     def labels(self) -> dict[str, int]:
         """Label -> version number, sorted by label.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import config_file as reader
+from pipeline.cli import serving
 from pipeline.cli.options import config_option, json_option
 from pipeline.config import Config
 from pipeline.errors import RunError
@@ -58,8 +60,10 @@ def models(config_file: str, as_json: bool) -> None:
     config = reader.load(config_file)
     versions = _versions(config)
     newest = versions[-1].number if versions else None
+    changed = serving.registry_of(config).changed() if versions else {}
     if as_json:
-        click.echo(json.dumps([_version(version, newest) for version in versions]))
+        told = [_version(version, newest, changed) for version in versions]
+        click.echo(json.dumps(told))
         return
     if not versions:
         click.echo("no model pushed yet: type headrace run")
@@ -78,6 +82,8 @@ def models(config_file: str, as_json: bool) -> None:
             _text(manifest.run_id if manifest else None),
         )
     _print(table)
+    for line in serving.changed_lines(changed):
+        click.echo(line)
 
 
 @click.command()
@@ -147,12 +153,15 @@ def _versions(config: Config) -> list[Version]:
         raise RunError(str(error)) from error
 
 
-def _version(version: Version, newest: int | None) -> dict[str, Any]:
+def _version(
+    version: Version, newest: int | None, changed: Mapping[int, list[str]]
+) -> dict[str, Any]:
     return {
         "version": version.number,
         "newest": version.number == newest,
         "path": str(version.path),
         "labels": list(version.labels),
+        "changed": changed.get(version.number, []),
         "manifest": _manifest(version.manifest),
     }
 

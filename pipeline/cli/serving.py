@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import click
 from rich.console import Console
@@ -14,6 +14,7 @@ from pipeline.errors import RunError
 from serving import client as clients
 from serving.client import names
 from serving.layout import RegistryError
+from serving.printable import printable
 from serving.registry import Registry
 
 REST, GRPC = "http://localhost:8501", "grpc://localhost:8500"
@@ -67,6 +68,18 @@ def address_of(address: str | None, protocol: str | None) -> str:
     if protocol and scheme.startswith("grpc") != (protocol == "grpc"):
         raise click.UsageError(f"--{protocol} and --address {address} contradict each other.")
     return address
+
+
+def changed_lines(changed: Mapping[int, Sequence[str]]) -> list[str]:
+    """What is to be said of versions that are not what was pushed."""
+    return [
+        printable(
+            f"version {number} is not what was pushed, and the server refuses it: "
+            f"{'; '.join(problems[:3])}{' …' if len(problems) > 3 else ''}. "
+            "headrace run pushes it anew."
+        )
+        for number, problems in sorted(changed.items())
+    ]
 
 
 def sheet(*headings: str) -> Table:

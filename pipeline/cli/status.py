@@ -26,6 +26,7 @@ def status(config_file: str, addresses: tuple[str, ...], as_json: bool) -> None:
         registry = serving.registry_of(config)
         on_disk = {version.number: version.labels for version in registry.versions()}
         labels = registry.labels()
+        changed = registry.changed()
     servers = [
         _server(serving.address_of(one, None), registry.model_name)
         for one in addresses or (serving.REST, serving.GRPC)
@@ -35,6 +36,7 @@ def status(config_file: str, addresses: tuple[str, ...], as_json: bool) -> None:
             "model": registry.model_name,
             "folder": str(registry.folder),
             "versions": list(on_disk),
+            "changed": changed,
             "labels": labels,
             "servers": servers,
         }
@@ -52,11 +54,13 @@ def status(config_file: str, addresses: tuple[str, ...], as_json: bool) -> None:
         sheet.add_row(
             str(number),
             ", ".join(label for label, to in labels.items() if to == number) or "–",
-            "yes" if number in on_disk else "no",
+            ("changed" if number in changed else "yes") if number in on_disk else "no",
             *(_state(server, number) for server in reached),
         )
     if sheet.row_count:
         serving.show(sheet)
+    for line in serving.changed_lines(changed):
+        click.echo(line)
     if not reached:
         click.echo("server not reachable; start one with headrace serve. Tried:")
     for server in servers:

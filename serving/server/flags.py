@@ -79,6 +79,17 @@ class Options:
         "", "JSON file to write once both ports listen: grpc_port, rest_port, pid.", ours=True
     )
     exit_with_parent: bool = _flag(False, "End when the starting process has ended.", ours=True)
+    parent_pid: int = _flag(
+        0,
+        "The same, and its number, so that a parent is missed that ended before this began.",
+        ours=True,
+    )
+    check_rows: bool = _flag(
+        True,
+        "Refuse a request in which inputs of one row stand beside inputs of several, which many "
+        "graphs would repeat without a word.",
+        ours=True,
+    )
     drain_seconds: float = _flag(
         30.0, "On SIGTERM, how long running requests may take to finish.", ours=True
     )

@@ -33,12 +33,12 @@ def read_examples(document: Mapping[str, Any], given: input_pb2.Input) -> None:
         ServingError: INVALID_ARGUMENT, they are no examples.
     """
     # All texts say "classify", as the stock server's do: the form is the same for both.
-    if "examples" not in document:
-        raise _invalid("When method is classify, key 'examples' is expected and was not found")
-    listed = document["examples"]
     context = document.get("context")
     if "context" in document:
         _fill(given.example_list_with_context.context, context)
+    if "examples" not in document:
+        raise _invalid("When method is classify, key 'examples' is expected and was not found")
+    listed = document["examples"]
     if type(listed) is not list:
         raise _invalid("When method is classify, expecting 'examples' value to be an list/array")
     if not listed:

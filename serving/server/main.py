@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from serving.printable import Formatter, printable
 from serving.server import flags, memory
 from serving.server.flags import ANY_FREE, OFF, Options
 from serving.server.ports import PortInUseError, check_free
@@ -74,7 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"TensorFlow ModelServer: {version} (Headrace's embedded server)")
         print(f"TensorFlow Library: {version}")
         return 0
-    logging.basicConfig(format="%(asctime)s %(levelname).1s %(message)s", level=logging.INFO)
+    handler = logging.StreamHandler()
+    handler.setFormatter(Formatter("%(asctime)s %(levelname).1s %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
     for warning in parsed.warnings:
         _LOG.warning("%s", warning)
     return _serve(parsed.options)
@@ -85,8 +88,8 @@ def _serve(options: Options) -> int:
     # Before the ports open, so that nothing sees a port and is too early with its signal.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    if options.exit_with_parent:
-        _watch_parent(stop)
+    if options.exit_with_parent or options.parent_pid:
+        _watch_parent(stop, options.parent_pid)
     from serving.server.errors import ServingError
 
     try:
@@ -95,7 +98,7 @@ def _serve(options: Options) -> int:
         return _failed(str(error), _PORT_IN_USE)
     except (ServingError, OSError) as error:
         return _failed(str(error), _FAILED)
-    print(server.start_line(), flush=True)
+    print(printable(server.start_line()), flush=True)
     if options.port_file:
         _write_ports(options.port_file, server)
     # Python wakes for a signal only now and then while it waits without a limit.
@@ -110,7 +113,10 @@ def _serve(options: Options) -> int:
 
 
 def _failed(message: str, code: int) -> int:
-    print(f"Failed to start server. Error: {message}", flush=True)
+    # As the stock server: one line for who started it, one in the log.
+    line = printable(f"Failed to start server. Error: {message}")
+    print(line, flush=True)
+    _LOG.error("%s", line)
     sys.stderr.flush()
     os._exit(code)
 
@@ -124,16 +130,46 @@ def _write_ports(path: str, server: Server) -> None:
     os.replace(temporary, path)
 
 
-def _watch_parent(stop: threading.Event) -> None:
-    parent = os.getppid()
+def _watch_parent(stop: threading.Event, parent: int) -> None:
+    """Stops once the starting process has ended, and at once if it ended before this began.
+
+    Args:
+        stop: is set then.
+        parent: the starting process; 0: whoever it is now.
+    """
+    gone = is_orphan() if not parent else os.getppid() != parent
+    parent = parent or os.getppid()
 
     def watch() -> None:
-        while not stop.wait(_PARENT_CHECK_SECONDS):
-            if os.getppid() != parent:
-                _LOG.warning("the starting process %d has ended", parent)
-                stop.set()
+        while not (gone or os.getppid() != parent):
+            if stop.wait(_PARENT_CHECK_SECONDS):
+                return
+        _LOG.warning("the starting process has ended")
+        stop.set()
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def is_orphan() -> bool:
+    """Whether this process has been inherited by the system's first one, or by a session's.
+
+    Whom they start themselves is in their group of processes, or leads one of its own.
+    """
+    parent = os.getppid()
+    try:
+        return _inherits(parent) and os.getpgrp() not in (os.getpid(), os.getpgid(parent))
+    except OSError:  # it ended in between
+        return True
+
+
+def _inherits(process: int) -> bool:
+    if process == 1:
+        return True
+    try:
+        with open(f"/proc/{process}/comm", encoding="utf-8") as file:
+            return file.read().strip() == "systemd"
+    except OSError:
+        return False
 
 
 __all__ = ["ANY_FREE", "OFF", "Options", "main", "start"]

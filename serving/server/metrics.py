@@ -55,6 +55,7 @@ _EXAMPLES_TOTAL = _Family(f"{_STOCK}request_example_count_total", ("model",))
 _WARMUPS = _Family(f"{_STOCK}model_warmup_latency", ("model_path", "status"), "histogram")
 _WARMUP_RECORDS = _Family(f"{_STOCK}model_warmup_records_read", ("model_path", "status"))
 _LOGGED = _Family(f"{_STOCK}request_log_count", ("model_name", "status_code"))
+_LOG_LOST = _Family(f"{_OWN}request_log_file_lost_count", ())
 _OF_VERSION = ("model_name", "version")
 _VERSION_REQUESTS = _Family(f"{_OWN}version_request_count", (*_OF_VERSION, "status"))
 _VERSION_LATENCY = _Family(
@@ -148,6 +149,11 @@ class Metrics:
     def logged(self, model: str, code: Code) -> None:
         """Counts a request picked for the log: OK; RESOURCE_EXHAUSTED if it was dropped, …."""
         self._count(_LOGGED, (model, code.name))
+
+    def log_files_lost(self, count: int) -> None:
+        """Counts files of logged requests that were never finished, and were removed."""
+        if count:
+            self._count(_LOG_LOST, (), count)
 
     def contract(self, model: str, version: int, rows: int, broken: Iterable[Broken]) -> None:
         """Counts rows that were held to the model's contract, and those that break it."""

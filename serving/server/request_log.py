@@ -24,7 +24,7 @@ from urllib.parse import quote
 
 from serving.server.errors import Code
 from serving.server.metrics import Metrics
-from serving.server.request_log_files import LogFile, make_room
+from serving.server.request_log_files import LogFile, make_room, remove_unfinished
 
 #: A request or response, or what makes one; called only for a sampled request.
 Message = Any | Callable[[], Any]
@@ -88,6 +88,7 @@ class RequestLog:
         self._lock = threading.Lock()
         self._closed = False
         self._files: dict[str, LogFile] = {}
+        self._unfinished()
         self._thread = threading.Thread(target=self._write, name="request-log", daemon=True)
         self._thread.start()
 
@@ -187,9 +188,23 @@ class RequestLog:
         except Exception:  # noqa: BLE001 - the disk may be full; answering goes on
             _LOG.exception("cannot log a request of model %s to %s", entry.model, self._directory)
             self._metrics.logged(entry.model, Code.INTERNAL)
-            self._files.pop(entry.model, None)
+            if (broken := self._files.pop(entry.model, None)) is not None:
+                broken.abandon()
+                self._metrics.log_files_lost(1)
         else:
             self._metrics.logged(entry.model, Code.OK)
+
+    def _unfinished(self) -> None:
+        """Removes and counts what servers before this one left half written."""
+        for name in os.listdir(self._directory):
+            folder = os.path.join(self._directory, name)
+            if os.path.isdir(folder):
+                try:
+                    count = remove_unfinished(folder, 2 * self._limits.file_seconds)
+                except OSError as error:
+                    _LOG.warning("cannot look for unfinished files in %s: %s", folder, error)
+                    continue
+                self._metrics.log_files_lost(count)
 
     def _finish_old(self) -> None:
         due = time.monotonic() - self._limits.file_seconds
@@ -200,9 +215,13 @@ class RequestLog:
         file = self._files.pop(model)
         try:
             file.finish()
-            make_room(self._folder(model), self._limits.folder_bytes)
+            folder = self._folder(model)
+            self._metrics.log_files_lost(remove_unfinished(folder, 2 * self._limits.file_seconds))
+            make_room(folder, self._limits.folder_bytes)
         except Exception:  # noqa: BLE001 - as above
             _LOG.exception("cannot finish a file of logged requests of model %s", model)
+            file.abandon()
+            self._metrics.log_files_lost(1)
 
     def _folder(self, model: str) -> str:
         # A model may be called anything, `..` too.

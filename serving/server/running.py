@@ -12,7 +12,16 @@ from typing import Any
 
 import tensorflow as tf
 
-from serving.server import configs, contract, descriptors, memory, ports, rest_api, rest_limits
+from serving.server import (
+    configs,
+    contract,
+    descriptors,
+    integrity,
+    memory,
+    ports,
+    rest_api,
+    rest_limits,
+)
 from serving.server.admission import Budget, MemoryLimits
 from serving.server.batching import BatchingParameters, BatchScheduler, MakeQueue
 from serving.server.catalog import Catalog
@@ -185,6 +194,9 @@ class Server:
             inter_op_threads=options.tensorflow_inter_op_parallelism
             or options.tensorflow_session_parallelism,
         )
+        if options.verify_manifest:
+            integrity.check_kinds(path)
+            integrity.check_manifest(path)
         model = load(name, version, path, session, self._batching(path))
         if options.enable_model_warmup:
             iterations = options.num_request_iterations_for_warmup or 1
@@ -195,6 +207,7 @@ class Server:
                 raise
         # After the warm-up, whose rows are nobody's requests.
         model.guard = self._guard(model)
+        model.checks_rows = options.check_rows
         return model
 
     def _batching(self, path: str) -> MakeQueue | None:

@@ -25,9 +25,10 @@ from tensorflow.python.client import pywrap_tf_session
 from tensorflow.python.saved_model import loader_impl
 
 from serving.layout import SAVED_MODEL_FILES
-from serving.server import memory
+from serving.server import memory, shapes
 from serving.server.batching import BatchQueue, MakeQueue
 from serving.server.errors import Code, ServingError
+from serving.server.integrity import check_kinds
 from serving.server.tensors import decode
 
 
@@ -89,6 +90,7 @@ class _Plan:
     strings: frozenset[str]  # outputs that hold bytes
     pace: _Pace
     queue: BatchQueue | None
+    rows: tuple[str, ...]  # inputs that have as many rows as each other
 
 
 class LoadedModel:
@@ -100,6 +102,7 @@ class LoadedModel:
         path: the folder it was loaded from.
         signatures: all of the MetaGraph, as they stand there.
         guard: is shown every request before it runs, and may refuse it; None: all run.
+        checks_rows: whether one row beside several is refused.
     """
 
     def __init__(
@@ -118,6 +121,7 @@ class LoadedModel:
         self.path = path
         self.signatures = signatures
         self.guard: Callable[[str, Mapping[str, np.ndarray]], None] | None = None
+        self.checks_rows = True
         self._session = session
         self._make_queue = make_queue
         self._in_own_thread = in_own_thread
@@ -144,8 +148,26 @@ class LoadedModel:
             ServingError: whatever the guard or the graph said; DEADLINE_EXCEEDED after `timeout`.
         """
         plan = self._plans.get(signature) or self._resolve(signature)
+        if self.checks_rows and len(plan.rows) > 1:
+            shapes.check_rows(plan.rows, inputs, self._defaults.get(signature, {}))
         if self.guard is not None:
             self.guard(signature, inputs)
+        try:
+            return self._outputs(plan, signature, inputs, outputs, timeout)
+        except ServingError as error:
+            misfits = shapes.misfits(self.signatures[signature], inputs)
+            if error.code != Code.INVALID_ARGUMENT or not misfits:
+                raise
+            raise ServingError(error.code, f"{misfits} {error.message}") from None
+
+    def _outputs(
+        self,
+        plan: _Plan,
+        signature: str,
+        inputs: Mapping[str, np.ndarray],
+        outputs: Sequence[str] | None,
+        timeout: float | None,
+    ) -> dict[str, np.ndarray]:
         try:
             feeds = [plan.feeds[alias] for alias in inputs]
             wanted = list(plan.fetches) if outputs is None else list(outputs)
@@ -277,7 +299,8 @@ class LoadedModel:
                 return self._run(keys, arrays, values, strings, pace, timeout)
 
             queue = self._make_queue(run_batch)
-        return _Plan(feeds, dtypes, fetches, strings, pace, queue)
+        rows = shapes.with_rows(definition.inputs)
+        return _Plan(feeds, dtypes, fetches, strings, pace, queue, rows)
 
     def _tensor(self, info: meta_graph_pb2.TensorInfo) -> Any:
         try:
@@ -311,6 +334,7 @@ def load(
         ServingError: it is not there, not complete, or not a model for this machine.
     """
     options = options or SessionOptions()
+    check_kinds(path)
     if not any(tf.io.gfile.exists(os.path.join(path, file)) for file in SAVED_MODEL_FILES):
         raise ServingError(
             Code.NOT_FOUND,
