@@ -20,7 +20,7 @@ E2E := $(wildcard tests/e2e)
 # In the order given, the long ones first: what comes last should not keep one core waiting.
 SIDE_BY_SIDE := -n logical --maxprocesses 4 --no-loadscope-reorder
 
-.PHONY: help report-check env run test unit lint format conformance bench image image-check deploy-check \
+.PHONY: help report-check env run test unit lint format conformance bench image image-check deploy-check clients-check \
   flink-check spark-check sbom audit audit-other audit-deps lock clean distclean
 
 help: ## this list
@@ -84,6 +84,9 @@ image-check: env ## build the images without an engine or a registry, and run te
 
 deploy-check: ## workflows, Cloud Build, compose and Terraform files by their validators; needs the network
 	@$(or $(PYTHON),python3) tests/serving/deploy/check.py
+
+clients-check: env ## the model server asked by grpcurl and Node; wants Go and npm, and the network once
+	@$(BIN)/python tests/serving/clients/check.py
 
 flink-check: env ## the pipeline on a Flink cluster started here, equal to DirectRunner; wants Java and Maven
 	@$(BIN)/python tests/cluster/check.py flink $(ARGS)

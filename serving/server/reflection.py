@@ -81,7 +81,8 @@ class Reflection(BaseReflectionServicer):  # type: ignore[misc]
         if kind == "file_by_filename":
             return self._file_by_filename(request, request.file_by_filename)
         if kind == "file_containing_symbol":
-            return self._file_containing_symbol(request, request.file_containing_symbol)
+            symbol = _containing(request.file_containing_symbol)
+            return self._file_containing_symbol(request, symbol)
         if kind == "file_containing_extension":
             extension = request.file_containing_extension
             return self._file_containing_extension(
@@ -94,6 +95,22 @@ class Reflection(BaseReflectionServicer):  # type: ignore[misc]
         if kind == "list_services":
             return self._list_services(request)
         return None
+
+
+def _containing(symbol: str) -> str:
+    """The symbol itself, or the service, message or enum that has it: the pool knows no members."""
+    pool = descriptor_pool.Default()
+    owner, _, member = symbol.rpartition(".")
+    for find, members in (
+        (pool.FindServiceByName, ("methods_by_name",)),
+        (pool.FindMessageTypeByName, ("fields_by_name", "oneofs_by_name")),
+        (pool.FindEnumTypeByName, ("values_by_name",)),
+    ):
+        with contextlib.suppress(KeyError):
+            found = find(owner)
+            if any(member in getattr(found, name) for name in members):
+                return owner
+    return symbol
 
 
 def _describe_v1() -> None:

@@ -132,8 +132,21 @@ def test_compose_is_safe() -> None:
     server = services["model-server"]
     assert server["read_only"] and server["user"] != "0"
     assert server["healthcheck"]["test"] == ["CMD", "bash", "/config/probe.sh", MODEL]
-    for name in ("prometheus", "grafana"):
-        assert all(port.startswith("127.0.0.1:") for port in services[name]["ports"])
+    for name, service in services.items():
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"]), name
+
+
+def test_ports_are_explained_with_every_limit() -> None:
+    page = (DEPLOY.parents[1] / "docs/how-to/ports.md").read_text()
+    for port in (8500, 8501, 9090, 3000):
+        assert str(port) in page
+    for flag in (
+        "max_message_bytes", "max_filled_bytes", "max_inflight_bytes", "grpc_max_calls",
+        "grpc_max_watches", "grpc_max_reflections", "grpc_client_seconds", "allow_reload",
+        "verify_manifest", "drain_seconds",
+    ):  # fmt: skip
+        assert f"--{flag}" in page and hasattr(flags.Options(), flag)
+    assert flags.Options().allow_reload == "loopback"
 
 
 # --- kubernetes --------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from google.protobuf import descriptor_pool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
@@ -201,6 +202,43 @@ def test_health_and_reflection(server: Running) -> None:
     assert "tensorflow.serving.PredictionService" in database.get_services()
     file = database.FindFileContainingSymbol("tensorflow.serving.ModelService")
     assert file.service[0].name == "ModelService"
+
+
+def test_reflection_describes_every_service_and_what_it_needs(server: Running) -> None:
+    database = ProtoReflectionDescriptorDatabase(server.channel)
+    pool = descriptor_pool.DescriptorPool(database)
+    services = database.get_services()
+    assert services == [
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
+        "tensorflow.serving.ModelService",
+        "tensorflow.serving.PredictionService",
+    ]
+    seen: set[str] = set()
+
+    def walk(message: Any) -> None:
+        if message.full_name not in seen:
+            seen.add(message.full_name)
+            for field in message.fields:
+                if field.message_type is not None:
+                    walk(field.message_type)
+
+    methods = set()
+    for name in services:
+        for method in pool.FindServiceByName(name).methods:
+            methods.add(method.full_name)
+            walk(method.input_type)
+            walk(method.output_type)
+            for full in (method.full_name, method.input_type.full_name):
+                database.FindFileContainingSymbol(full)
+    # Members too: of a message, of an enum.
+    for symbol in ("tensorflow.TensorProto.dtype", "tensorflow.serving.ModelVersionStatus.State"):
+        assert database.FindFileContainingSymbol(symbol)
+    assert len(methods) == 11
+    assert {"tensorflow.TensorProto", "tensorflow.Example", "google.protobuf.Any"} <= seen
+    # What an Any in an answer holds.
+    assert database.FindFileContainingSymbol("tensorflow.serving.SignatureDefMap")
 
 
 def test_random_bytes_do_no_harm(server: Running) -> None:
