@@ -23,7 +23,7 @@ from pipeline.schema_look import Seen
 
 Kind = Literal[
     "new_column", "missing_column", "not_in_schema", "not_configured", "type", "values", "range",
-    "missing", "label", "other",
+    "missing", "label", "distribution", "other",
 ]  # fmt: skip
 
 

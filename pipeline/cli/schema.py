@@ -12,8 +12,10 @@ from pipeline.cli.options import config_option, json_option
 from pipeline.errors import DataError
 
 if TYPE_CHECKING:
+    from tensorflow_metadata.proto.v0.schema_pb2 import Schema
+
     from pipeline.config import Config
-    from pipeline.schema_diff import Change
+    from pipeline.schema_diff import Change, Difference
     from pipeline.schema_look import Seen
 
 #: Exit code of a comparison that found something: neither done (0) nor failed (1).
@@ -82,9 +84,9 @@ def accept(
     path = config.data.schema_file
     lines = dict(_lines_to_add(config, seen))
     reviewed = profile.of(seen.rows, config) if profile.wanted(config) else {}
-    # What differs from its profile alone breaks no rule of the schema.
-    moved = profile.chosen(reviewed, features) - {one.feature for one in change.differences}
-    wanted = [name for name in features if name not in moved]
+    # A column that is as its profile says, or nearly, may be profiled anew all the same.
+    again = profile.chosen(reviewed, features) - {one.feature for one in change.differences}
+    wanted = [name for name in features if name not in again]
     try:
         changed = schema_diff.accept(change, wanted) if wanted or not features else change.schema
     except DataError as error:
@@ -95,13 +97,16 @@ def accept(
         raise
     with open(path, encoding="utf-8") as file:
         before = file.read()
-    after = schema_text.write(profile.put(changed, reviewed, features), before)
+    settled = [d for d in change.differences if d.acceptable]
+    names = dict.fromkeys(d.feature for d in settled if not features or d.feature in features)
+    names |= dict.fromkeys(sorted(again))
+    if reviewed:
+        changed = profile.renewed(changed, reviewed, list(names), whole=not features)
+    after = schema_text.write(changed, before)
     if after != before:
         schema_file.write(path, after)
-        settled = [d for d in change.differences if d.acceptable]
-        names = dict.fromkeys(d.feature for d in settled if not features or d.feature in features)
-        names |= dict.fromkeys(sorted(moved) or (["the profile"] if not names else []))
-        click.echo(f"{path}: {', '.join(names)} accepted; review it (git diff) and commit it")
+        told = ", ".join(names) or "the table's profile"
+        click.echo(f"{path}: {told} accepted; review it (git diff) and commit it")
     else:
         click.echo(f"{path}: nothing to write")
     left = [d for d in change.differences if not d.acceptable]
@@ -124,7 +129,24 @@ def _compare(config_file: str, span: str | None, whole_window: bool) -> tuple[Co
     contract = schema_file.read(config.data.schema_file)
     seen = schema_look.look(config, span=span, whole_window=whole_window)
     with quiet.silenced():
-        return config, seen, schema_diff.propose(config, contract, seen)
+        change = schema_diff.propose(config, contract, seen)
+    change.differences.extend(_moved(config, contract, seen))
+    return config, seen, change
+
+
+def _moved(config: Config, contract: Schema, seen: Seen) -> Iterator[Difference]:
+    """Of one table, the columns that are unlike their reviewed profile."""
+    from pipeline.drift import profile
+    from pipeline.schema_diff import Difference
+
+    for name, told, feature in profile.moved(config, contract, seen.rows):
+        yield Difference(
+            feature=name,
+            kind="distribution",
+            message=f"{feature.feature}: {told}",
+            count=feature.worst_bin.current,
+            rows=seen.rows.num_rows,
+        )
 
 
 def _lines_to_add(config: Config, seen: Seen) -> Iterator[tuple[str, str]]:

@@ -76,7 +76,8 @@ def restless(names: Sequence[str]) -> str:
     return (
         f"{told}: differ from span to span as far as a distance can tell, so that nothing would "
         "be news of them. A column that only says which span it is of is best ignored "
-        '(kind = "ignore"), a moment compared by what has passed since another (kind = "elapsed")'
+        '(kind = "ignore"), a moment compared by what has passed since another (kind = "elapsed"), '
+        "and a part of a moment that every span has its own of taken out of its parts"
     )
 
 

@@ -19,7 +19,7 @@ from pipeline.drift.report import Compared
 
 #: Fewer spans do not tell what is usual.
 MIN_SPANS = 6
-#: Fewer spans differ by nothing that could be counted.
+#: Spans before one that make a past to compare it with.
 _MIN_COMPARED = 3
 #: So large a part of the spans may be like no other.
 _FEW = 1 / 3
@@ -83,7 +83,7 @@ def from_window(
         chance = {test: max(bound, LARGE.get(test[1], 0.0)) for test, bound in chance.items()}
     elif spans < _YEAR:
         chance = {test: _CHANCE_OF_FEW * bound for test, bound in chance.items()}
-    if spans < _MIN_COMPARED:
+    if spans < 2:
         return chance
     seen: dict[Test, list[float]] = {}
     for feature in features:
@@ -112,6 +112,8 @@ def _differences(feature: Binned, spans: Array) -> dict[str, Array]:
     """How far each span lies from all others, or from those before it if that is further."""
     total = spans.sum(axis=0)
     found = measure(feature.type, total - spans, spans)
+    if len(spans) <= _MIN_COMPARED:
+        return found
     before = np.cumsum(spans, axis=0)[_MIN_COMPARED - 1 : -1]
     for name, values in measure(feature.type, before, spans[_MIN_COMPARED:]).items():
         found[name][_MIN_COMPARED:] = np.maximum(found[name][_MIN_COMPARED:], values)

@@ -24,7 +24,8 @@ from pipeline.drift.bins import MAX_VALUES, MISSING, OTHERS, Binned, binned
 from pipeline.drift.columns import Column, columns
 from pipeline.drift.noise import Test
 from pipeline.drift.profile_text import Profile
-from pipeline.drift.report import Comparison, Side
+from pipeline.drift.report import Comparison, Feature, Side
+from pipeline.drift.words import message
 from pipeline.ingest import sample
 
 #: What the profile is called where a window's label stands.
@@ -52,10 +53,14 @@ def of(rows: pa.Table, config: Config) -> dict[str, Profile]:
         rows: typed, with the label.
         config: the configuration; of more rows than `drift.sample_rows` so many, evenly.
     """
-    limit = config.drift.sample_rows
-    if rows.num_rows > limit:
-        rows = rows.take(np.linspace(0, rows.num_rows - 1, limit).astype(np.int64))
-    return measured(rows, config.features, config.label.name)
+    return measured(_some(rows, config.drift.sample_rows), config.features, config.label.name)
+
+
+def _some(rows: pa.Table, limit: int) -> pa.Table:
+    """At most so many rows, evenly over the table."""
+    if rows.num_rows <= limit:
+        return rows
+    return rows.take(np.linspace(0, rows.num_rows - 1, limit).astype(np.int64))
 
 
 def measured(rows: pa.Table, features: Features, label: str) -> dict[str, Profile]:
@@ -64,19 +69,57 @@ def measured(rows: pa.Table, features: Features, label: str) -> dict[str, Profil
     return {one.name: _profile(one) for one in _comparable(made, features)}
 
 
-def put(
-    schema: schema_pb2.Schema, profiles: Mapping[str, Profile], names: Sequence[str] = ()
-) -> schema_pb2.Schema:
-    """A schema with these profiles; with names those of other features stay as they are."""
+def put(schema: schema_pb2.Schema, profiles: Mapping[str, Profile]) -> schema_pb2.Schema:
+    """A schema with these profiles; without any, as it is."""
     made = schema_pb2.Schema()
     made.CopyFrom(schema)
     if profiles:
-        now = dict(profiles)
-        if names:
-            fresh = {one: profiles[one] for one in profiles if any(_is_of(one, n) for n in names)}
-            now = {**profile_text.read(schema), **fresh}
-        profile_text.write(made, now.values())
+        profile_text.write(made, profiles.values())
     return made
+
+
+def renewed(
+    schema: schema_pb2.Schema, now: Mapping[str, Profile], names: Sequence[str], *, whole: bool
+) -> schema_pb2.Schema:
+    """A schema whose profiles of some columns are those of now; the others stay.
+
+    Args:
+        schema: with the profiles as they were reviewed.
+        now: of the table as it is.
+        names: columns.
+        whole: columns without a profile get one, too, and those that are gone lose theirs.
+    """
+    old = profile_text.read(schema)
+    fresh = {one: now[one] for one in now if any(_is_of(one, name) for name in names)}
+    if whole:
+        return put(schema, {one: fresh.get(one) or old.get(one) or now[one] for one in now})
+    return put(schema, {**old, **fresh})
+
+
+def moved(
+    config: Config, schema: schema_pb2.Schema, rows: pa.Table
+) -> Iterator[tuple[str, str, Feature]]:
+    """Columns of one table that are unlike their reviewed profile: name, in words, and figures.
+
+    Args:
+        config: the configuration.
+        schema: the reviewed one.
+        rows: of the table, typed, with the label.
+    """
+    if not wanted(config):
+        return
+    limit, name = config.drift.sample_rows, config.label.name
+    made = against(
+        profile_text.read(schema),
+        _some(rows, limit),
+        config.features,
+        name,
+        config.drift.false_alarms,
+    )
+    for feature in made.features if made else ():
+        if made and any(one.alarms for one in feature.measures):
+            columns_ = [one for one in rows.column_names if _is_of(feature.feature, one)]
+            yield (columns_ or [feature.feature])[0], message(made, feature), feature
 
 
 def chosen(profiles: Mapping[str, Profile], names: Sequence[str]) -> set[str]:

@@ -209,9 +209,14 @@ def test_init_writes_it_show_compares_and_accept_renews_it(
     profiles = profile_text.read(schema_file.read(config.data.schema_file))
     assert {"price", "plan", "at.hour", "zip_code", "label"} <= set(profiles)
     assert list(profiles["zip_code"].bins) and not profiles["zip_code"].missing
+    assert "nothing to write" in run(schema, "accept").output
     put(2, 1.0)
     assert json.loads(run(drift, "show", "--json").stdout)["alarms"] == []
     put(2, 100.0)
+    differs = run(schema, "diff")
+    assert differs.exit_code == 5
+    assert "~ price: '> " in differs.output
+    assert "next: headrace schema accept" in differs.output
     seen = json.loads(run(drift, "show", "--json").stdout)
     assert [one["feature"] for one in seen["alarms"]] == ["price"]
     assert "price accepted" in run(schema, "accept", "price").output
@@ -219,6 +224,28 @@ def test_init_writes_it_show_compares_and_accept_renews_it(
     changed = set(after.splitlines()) - set(before.splitlines())
     assert [line.split()[2] for line in changed if "profile" in line] == ["price"]
     assert json.loads(run(drift, "show", "--json").stdout)["alarms"] == []
+    put(3, 1.0)
+    assert "price accepted" in run(schema, "accept").output
+    assert json.loads(run(drift, "show", "--json").stdout)["alarms"] == []
+
+
+def test_a_schema_of_an_earlier_version_gets_its_profile_by_accept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here is made what the note of such a run asks for."""
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(4)
+    bought = random.random(400) < 0.4
+    lines = [f"{p:.2f},{b}" for p, b in zip(random.lognormal(size=400), bought, strict=True)]
+    Path("shop.csv").write_text("\n".join(["price,bought", *lines, ""]))
+    made = CliRunner().invoke(init, ["--data", "shop.csv", "--label", "bought"])
+    assert made.exit_code == 0, made.output
+    path = config_file.load("headrace.toml").data.schema_file
+    written = Path(path).read_text()
+    Path(path).write_text(written[: written.index("annotation {")])
+    assert profile_text.read(schema_file.read(path)) == {}
+    assert "the table's profile accepted" in CliRunner().invoke(schema, ["accept"]).output
+    assert set(profile_text.read(schema_file.read(path))) == {"price", "label"}
 
 
 def test_a_first_run_puts_it_into_the_schema_that_it_wrote(bench: Any, tmp_path: Path) -> None:

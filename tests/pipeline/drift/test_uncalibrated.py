@@ -189,6 +189,28 @@ def test_a_column_that_is_the_span_itself_is_told_and_not_judged(alarms: Any) ->
     assert "days trends, by +30 a span" in told
 
 
+@pytest.mark.parametrize("size", [2, 3, 11, 12])
+def test_the_month_of_a_monthly_span_is_told_and_not_judged(alarms: Any, size: int) -> None:
+    features = features_from_json('{"at": {"kind": "timestamp", "parts": ["month", "hour"]}}')
+    random = np.random.default_rng(10)
+    starts = [np.datetime64("2023-01") + number for number in range(16)]
+    spans = [
+        columns(
+            pa.table(
+                {"at": start.astype("datetime64[s]").astype(int) + random.integers(0, 2e6, ROWS)}
+            ),
+            features,
+            None,
+        )
+        for start in starts
+    ]
+    for newest in range(size, 16):
+        binned = compare.together(spans[newest - size : newest], [spans[newest]], {})
+        bounds = compare.thresholds(binned, {}, {}, current_rows=ROWS, false_alarms=50)
+        assert alarms(compare.compare("drift", SIDES, binned, bounds, 3)) == []
+        assert compare.restless(["at.month", "at.hour"], bounds) == ["at.month"]
+
+
 def test_a_threshold_that_no_distance_can_pass_is_none() -> None:
     """As files of earlier versions may hold it."""
     written = {"kolmogorov_smirnov": 2.77, "psi": 80.0, "missing_rate": 0.1}
