@@ -97,7 +97,10 @@ class WindowConfig(Section):
         eval_spans: number of newest spans to evaluate on.
         gap: a missing span inside the window is an `error`, or is passed over (`skip`).
         holdout: share of rows evaluated on when the data has no spans, in (0, 1): the newest
-            by `data.time_column`, else by a hash of the row.
+            by `data.time_column`, else dealt by what the row holds beside the answer.
+        holdout_key: columns that say which row it is, such as an id: without spans and times rows
+            are dealt by them alone, so that a new column or a corrected value deals no row anew.
+            None: by all columns that the configuration names, but those of the answer.
         min_rows_share: a span with fewer rows than this share of the window's median is taken
             for half uploaded (`gates.rows` says what follows).
         max_repeated_share: share of a span's rows that may be there more than once, equal in every
@@ -108,6 +111,7 @@ class WindowConfig(Section):
     eval_spans: int = Field(default=1, ge=1)
     gap: Literal["error", "skip"] = "error"
     holdout: float = Field(default=0.2, gt=0, lt=1)
+    holdout_key: tuple[str, ...] = ()
     min_rows_share: float = Field(default=0.1, ge=0, le=1)
     max_repeated_share: float = Field(default=0.02, ge=0, le=1)
 

@@ -27,8 +27,8 @@ from pipeline import spans
 from pipeline.components.content_driver import ContentDriver
 from pipeline.config import Config
 from pipeline.errors import DataError, HeadraceError
+from pipeline.ingest import deal, summary
 from pipeline.ingest import shard as shard_work
-from pipeline.ingest import summary
 from pipeline.ingest.encode import empty_file, partial_folder
 from pipeline.ingest.plan import SPLITS, IngestPlan, Shard, ShardReport, shards
 
@@ -79,7 +79,7 @@ class _IngestShard(beam.DoFn):  # type: ignore[misc]
         self._plan, self._output = plan, output
 
     def process(self, shard: dict[str, Any]) -> None:
-        work = Shard(**shard)
+        work = Shard.from_dict(shard)
         report = shard_work.ingest(work, IngestPlan.model_validate_json(self._plan), self._output)
         path = _report_path(self._output, work.index)
         partial = f"{path}.{secrets.token_hex(8)}"  # another attempt may be at the same shard
@@ -106,8 +106,8 @@ class SpanExampleGenExecutor(base_beam_executor.BaseBeamExecutor):  # type: igno
         examples = artifact_utils.get_single_instance(output_dict[EXAMPLES])
         plan = IngestPlan.model_validate_json(exec_properties["plan"])
         window, fingerprint = resolve(exec_properties)
-        cutoff = shard_work.time_cutoff(window, plan) if window.split_by_row else None
-        work = shards(window, cutoff)
+        dealing = deal.look(window, plan) if window.split_by_row else None
+        work = shards(window, dealing=dealing)
         _clear(examples.uri)
         for folder in (*(f"Split-{split}" for split in SPLITS), "reports"):
             fileio.makedirs(os.path.join(examples.uri, folder))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 from models.config import Features, Section, Timestamp, raw_columns
 from pipeline import sql
@@ -28,6 +29,7 @@ class IngestPlan(Section):
     time_formats: dict[str, str]
     csv: CsvOptions
     holdout: float
+    holdout_key: tuple[str, ...] = ()
     sample_rows: int
 
     @classmethod
@@ -44,6 +46,7 @@ class IngestPlan(Section):
             time_formats=config.data.time_formats,
             csv=config.data.csv,
             holdout=config.window.holdout,
+            holdout_key=config.window.holdout_key,
             sample_rows=config.drift.sample_rows,
         )
 
@@ -77,7 +80,29 @@ class IngestPlan(Section):
     def known(self) -> set[str]:
         """Names that may stand in a file without being new."""
         ignored = {name for name, feature in self.features.items() if feature.kind == "ignore"}
-        return ignored | set(self.columns()) | set(self.rename)
+        return ignored | set(self.columns()) | set(self.rename) | set(self.holdout_key)
+
+
+@dataclass(frozen=True)
+class Dealing:
+    """How the rows of a table without spans are parted; found out of all files.
+
+    Attributes:
+        cutoff: rows whose time is at or after this second are evaluated on; None: time decides
+            nothing.
+        first, last: times outside of these stand for "never" or "still"; such rows, and those
+            without a time, are dealt by their key.
+        common: keys of rows that are there so often that each is dealt by its place in the file.
+        sentinels: times that stand for "never" or "still", with the share of rows that has each.
+        why: what keeps `data.time_column` from parting the rows; `""` if nothing does.
+    """
+
+    cutoff: int | None = None
+    first: int = 0
+    last: int = 0
+    common: tuple[int, ...] = ()
+    sentinels: tuple[tuple[int, float], ...] = ()
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,6 +112,7 @@ class Shard:
     Attributes:
         split: where good rows go; None when each row decides (data without spans).
         cutoff: without spans, rows whose time is at or after this second are evaluated on.
+        dealing: without spans, how rows are parted; None: as `cutoff` says, and this file alone.
     """
 
     index: int
@@ -97,6 +123,13 @@ class Shard:
     end: int | None
     split: str | None
     cutoff: int | None = None
+    dealing: Dealing | None = None
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Shard:
+        """The inverse of `dataclasses.asdict`."""
+        dealing = values.get("dealing")
+        return cls(**{**values, "dealing": Dealing(**dealing) if dealing else None})
 
 
 @dataclass
@@ -136,7 +169,9 @@ class ShardReport:
         return cls(**json.loads(text))
 
 
-def shards(window: Window, cutoff: int | None = None) -> list[Shard]:
+def shards(
+    window: Window, cutoff: int | None = None, dealing: Dealing | None = None
+) -> list[Shard]:
     """The window's files, each with the split its span belongs to."""
     held_out = {item.span.ordinal for item in window.evaluate}
     pairs = [(item, path) for item in window.spans for path in item.paths]
@@ -152,6 +187,7 @@ def shards(window: Window, cutoff: int | None = None) -> list[Shard]:
             if window.split_by_row
             else ("eval" if item.span.ordinal in held_out else "train"),
             cutoff=cutoff,
+            dealing=dealing,
         )
         for index, (item, path) in enumerate(pairs)
     ]

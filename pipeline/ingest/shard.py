@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -14,10 +15,10 @@ import pyarrow.compute as pc
 
 from pipeline import sql
 from pipeline.errors import ConfigError, Fault, HeadraceError, shorten
-from pipeline.ingest import reader, repeats, sample, shift
+from pipeline.ingest import deal, reader, repeats, sample, shift
 from pipeline.ingest.encode import ARROW_TYPES, ExampleWriter, to_lists
 from pipeline.ingest.label_check import refuse_other_labels
-from pipeline.ingest.plan import IngestPlan, Shard, ShardReport
+from pipeline.ingest.plan import Dealing, IngestPlan, Shard, ShardReport
 from pipeline.spans import Window
 
 #: Rows held at once. Large enough that per-batch work vanishes, small enough (some tens of
@@ -131,21 +132,34 @@ def judge(
         moment = sql.quote(plan.time_column)
         rules[shift.REASON] = f"{moment} < {shard.start} OR {moment} >= {shard.end}"
     rules |= plan.rules
-    if plan.time_column and shard.cutoff is not None:
-        evaluated = f"{sql.quote(plan.time_column)} >= {shard.cutoff}"
-    else:
-        # Equal rows hash alike, so that a duplicate can't sit on both sides.
-        evaluated = f"hash(__raw) % 1000000 < {int(plan.holdout * 1_000_000)}"
+    evaluated = "false"
+    if shard.split is None:
+        deal.require_key(plan, shard.path, types)
+        evaluated = deal.evaluated(
+            plan, _dealing(connection, shard, plan, types), shard.path, types
+        )
     connection.execute(
         f"""
         CREATE OR REPLACE TEMP VIEW judged AS
         SELECT *,
           CASE WHEN __reason <> '' THEN CAST(to_json(__raw) AS VARCHAR) END AS __row,
           hash(__raw) AS __hash,
-          coalesce({evaluated if shard.split is None else "false"}, false) AS __eval
+          coalesce({evaluated}, false) AS __eval
         FROM (SELECT *, {_joined(rules)} AS __reason FROM ({labelled}))
         """
     )
+
+
+def _dealing(
+    connection: duckdb.DuckDBPyConnection, shard: Shard, plan: IngestPlan, types: dict[str, str]
+) -> Dealing:
+    """How rows are parted, by this file alone where nobody has looked at all of them."""
+    if shard.dealing is not None:
+        return shard.dealing
+    own = deal.of_file(connection, plan, types)
+    if shard.cutoff is None:
+        return dataclasses.replace(own, cutoff=None)
+    return dataclasses.replace(own, cutoff=shard.cutoff, first=-(2**62), last=2**62)
 
 
 def _joined(rules: dict[str, str]) -> str:
@@ -297,23 +311,7 @@ def time_cutoff(window: Window, plan: IngestPlan) -> int | None:
     """The second from which rows are evaluated on, for data without spans.
 
     Returns:
-        The (1 - holdout) quantile of `time_column` over all files; None without such a column.
+        The moment of `time_column` from which on most nearly the share `holdout` of the rows lies;
+        None without such a column, or where too many rows share a moment.
     """
-    if plan.time_column is None:
-        return None
-    with sql.connect() as connection:
-        connection.execute("CREATE TEMP TABLE times (t BIGINT)")
-        for item in window.spans:
-            for path in item.paths:
-                with reader.localized(path) as local:
-                    types, _ = reader.open_source(connection, path, local, plan)
-                    source = types.get(plan.time_column, '"NULL"')
-                    moment = plan.typed(plan.time_column, "timestamp", source)
-                    try:
-                        connection.execute(f"INSERT INTO times SELECT {moment} FROM source")
-                    except duckdb.Error as error:
-                        raise reader.read_error(path, error) from error
-        (cutoff,) = connection.execute(
-            "SELECT quantile_disc(t, ?) FROM times", [1 - plan.holdout]
-        ).fetchone() or (None,)
-    return None if cutoff is None else int(cutoff)
+    return deal.look(window, plan).cutoff if plan.time_column else None

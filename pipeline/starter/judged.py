@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import sql
+from pipeline.ingest import deal
 from pipeline.ingest import shard as shard_work
-from pipeline.ingest.plan import IngestPlan, Shard
+from pipeline.ingest.plan import Dealing, IngestPlan, Shard
 from pipeline.spans import Window
 from pipeline.starter.sample import SHARD, Sample
 from pipeline.starter.sources import Source
@@ -34,6 +35,7 @@ class Judged:
         refused: number of rows refused, by span.
         reasons: number of rows by reason.
         said: values of the label expression that are neither 0 nor 1, with their counts.
+        dealing: how rows are parted; None where spans do.
     """
 
     rows: pa.Table
@@ -45,6 +47,7 @@ class Judged:
     refused: dict[str, int]
     reasons: dict[str, int]
     said: list[tuple[str, int]]
+    dealing: Dealing | None = None
 
     @property
     def refused_share(self) -> float:
@@ -74,7 +77,10 @@ def judge(
         ConfigError: the label expression or a rule does not fit the columns.
     """
     held_out = {item.span.label for item in window.evaluate}
-    cutoff = _cutoff(connection, sample, plan, names) if window.split_by_row else None
+    dealing = None
+    if window.split_by_row:
+        everything = range(len(sample.files))
+        dealing = deal.of_file(connection, plan, _view(connection, sample, names, everything))
     tables, said = [], Counter[str]()
     spans: Counter[str] = Counter()
     refused: Counter[str] = Counter()
@@ -84,7 +90,14 @@ def judge(
         split = None if window.split_by_row else "eval" if span.label in held_out else "train"
         path = sample.files[group[0]]
         shard = Shard(
-            group[0], len(sample.files), path, span.label, span.start, span.end, split, cutoff
+            group[0],
+            len(sample.files),
+            path,
+            span.label,
+            span.start,
+            span.end,
+            split,
+            dealing=dealing,
         )
         types = _view(connection, sample, names, group)
         shard_work.judge(connection, types, shard, plan)
@@ -127,6 +140,7 @@ def judge(
         refused=dict(refused) | {label: 0 for label in spans if label not in refused},
         reasons=dict(reasons.most_common()),
         said=said.most_common(20),
+        dealing=dealing,
     )
 
 
@@ -163,6 +177,7 @@ def _view(
     names: Mapping[str, str],
     group: Sequence[int],
 ) -> dict[str, str]:
+    """Makes the view `source` of some files' rows; its columns with their types."""
     columns = ", ".join(f"{sql.quote(old)} AS {sql.quote(new)}" for old, new in names.items())
     listed = ", ".join(map(str, group))
     connection.execute(
@@ -170,22 +185,3 @@ def _view(
         f"WHERE {SHARD} IN ({listed})"
     )
     return {names[name]: kind for name, kind in sample.types.items()}
-
-
-def _cutoff(
-    connection: duckdb.DuckDBPyConnection,
-    sample: Sample,
-    plan: IngestPlan,
-    names: Mapping[str, str],
-) -> int | None:
-    """As `shard.time_cutoff`, of the sample."""
-    if plan.time_column is None:
-        return None
-    column = next(old for old, new in names.items() if new == plan.time_column)
-    moment = plan.typed(plan.time_column, "timestamp", sample.types[column])
-    (cutoff,) = connection.execute(
-        f"SELECT quantile_disc({moment}, ?) FROM (SELECT {sql.quote(column)} AS "
-        f"{sql.quote(plan.time_column)} FROM sample)",
-        [1 - plan.holdout],
-    ).fetchone() or (None,)
-    return None if cutoff is None else int(cutoff)

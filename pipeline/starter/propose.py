@@ -102,6 +102,7 @@ def _propose(state: State) -> Proposal:
     judged = _judge(state)
     labels.check(state.label, judged)
     times.add_elapsed(state, judged)
+    times.name_sentinels(state, judged)
     times.choose_time_column(state, judged)
     if state.time_column:  # it decides which rows are held out
         judged = _judge(state)

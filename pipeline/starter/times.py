@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import sql
+from pipeline.ingest import deal
 from pipeline.starter import decide
 from pipeline.starter.decide import Decision
 from pipeline.starter.judged import Judged
@@ -14,6 +15,10 @@ from pipeline.starter.moments import BIRTH
 from pipeline.starter.names import free
 from pipeline.starter.state import State, numbers
 
+#: Share of rows without a real moment from which it cannot order the table.
+_NEVER = 0.05
+#: Rows of the rarer class on either side of the cut, at least.
+_FEWEST = 10
 _UNIT_SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400}
 
 
@@ -70,10 +75,11 @@ def choose_time_column(state: State, judged: Judged) -> None:
         return
     if state.source.has_spans:
         return
-    ordered = [name for name in moments if _orders_rows(state, name)]
+    fair = [name for name in moments if _parts_rows(state, judged, name)]
+    ordered = [name for name in fair if _orders_rows(state, name)]
     everywhere = [
         name
-        for name in moments
+        for name in fair
         if (p := state.decisions[name].profile) is not None
         and p.missing_share == 0
         and p.days > 1
@@ -86,6 +92,54 @@ def choose_time_column(state: State, judged: Judged) -> None:
     else:
         return
     state.time_why = f"{why}: the newest rows are evaluated on"
+
+
+def name_sentinels(state: State, judged: Judged) -> None:
+    """Tells of moments that stand for "never" or "still"."""
+    for name, decision in state.decisions.items():
+        found = _cut(judged, name) if decision.kind == "timestamp" else None
+        if found and found.sentinels:
+            told = ", ".join(
+                f"{share:.1%} of the rows hold {deal.moment(time)}"
+                for time, share in found.sentinels[:3]
+            )
+            decision.notes.append(
+                f'{told}: far from all others, it stands for "never" or "still", and is taken '
+                "for a moment like any other. Name it in data.csv.null_values, or leave it empty "
+                "in the files, if it is to count as missing"
+            )
+
+
+def _cut(judged: Judged, name: str, holdout: float = 0.2) -> deal.Cut | None:
+    times = numbers(judged.rows.column(name))
+    values, counts = np.unique(times[np.isfinite(times)], return_counts=True)
+    return deal.cut(values, counts, holdout)
+
+
+def _parts_rows(state: State, judged: Judged, name: str) -> bool:
+    """Whether the newest by it are about as many rows as are asked for, of both classes."""
+    times = numbers(judged.rows.column(name))
+    found = _cut(judged, name)
+    if found is None or decide.BIRTH.search(name):
+        return False
+    never = sum(share for _, share in found.sentinels)
+    why = found.why
+    if never > _NEVER:
+        time, share = found.sentinels[0]
+        why = (
+            f'{share:.0%} of the rows hold {deal.moment(time)}, which stands for "never" or "still"'
+        )
+    elif found.cutoff is not None:
+        new = times >= found.cutoff
+        rarer = [
+            int(min(np.sum(judged.label[m] == 1), np.sum(judged.label[m] == 0)))
+            for m in (new, ~new)
+        ]
+        if min(rarer) >= _FEWEST or min(rarer) >= 0.1 * len(times):
+            return True
+        why = "the newest rows by it, or the others, have hardly more than one answer"
+    state.remarks.append(f"{name} does not order the rows: {why}. They are not parted by it")
+    return False
 
 
 def _inside_spans(state: State, judged: Judged, name: str) -> float:
