@@ -26,6 +26,8 @@ from models.config import (
 )
 from models.table import Array
 
+#: What ingestion says of the rows it wrote, beside the splits.
+INGEST_FILE = "ingest.json"
 RECORD_FILE = "assets.extra/headrace_training.json"
 
 
@@ -69,10 +71,24 @@ def run_fn(fn_args: Any) -> keras.Model:
         sample_files=fn_args.eval_files,
         schema_file=fn_args.schema_path,
     )
+    record["dealt"] = _dealt(fn_args.train_files)
     record["files"] = _digests(fn_args.serving_model_dir)
     with tf.io.gfile.GFile(os.path.join(fn_args.serving_model_dir, RECORD_FILE), "w") as file:
         file.write(json.dumps(record, indent=2, sort_keys=True))
     return model
+
+
+def _dealt(train_files: Sequence[str]) -> Any:
+    """How the rows trained on were told from the others, as ingestion left it beside the splits.
+
+    A later run must know whether this model has seen the rows that it evaluates on.
+    """
+    folder = os.path.dirname(os.path.dirname(train_files[0])) if train_files else ""
+    path = os.path.join(folder, INGEST_FILE)
+    if not tf.io.gfile.exists(path):
+        return None
+    with tf.io.gfile.GFile(path) as file:
+        return json.loads(file.read()).get("dealt")
 
 
 def _digests(directory: str) -> dict[str, str]:

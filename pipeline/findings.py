@@ -16,6 +16,8 @@ from pipeline.ingest.summary import Ingested, SpanRows
 FILE = "verdict.json"
 #: Where rows repeat by nature, a span may do so half as often again as the others do.
 _REPEATS_VARY = 1.5
+#: In fewer rows of a table a share may be off by chance.
+_FEWEST_DEALT = 200
 
 
 class Finding(Section):
@@ -123,6 +125,31 @@ def of_ingestion(
                 threshold=policies.min_rows_share,
             )
     yield from _repeated(ingested, policies)
+    yield from of_table(ingested)
+
+
+def of_table(ingested: Ingested) -> Iterator[Finding]:
+    """A table whose rows were not parted as asked."""
+    if ingested.dealt.get("why"):
+        told = f"data.time_column: {ingested.dealt['why']}"
+        yield Finding(kind="splits", feature="", split="", message=told)
+    asked = ingested.dealt.get("share")
+    kept = ingested.rows.get("train", 0) + ingested.rows.get("eval", 0)
+    if not asked or kept < _FEWEST_DEALT:
+        return
+    share = ingested.rows["eval"] / kept
+    if not asked / 2 <= share <= 2 * asked:
+        yield Finding(
+            kind="splits",
+            feature="",
+            split="",
+            message=f"{share:.0%} of the rows are evaluated on, and window.holdout asks for "
+            f"{asked:.0%}: too many rows are alike in what they are dealt by "
+            f"({', '.join(ingested.dealt.get('columns') or [str(ingested.dealt.get('column'))])}). "
+            "Name other columns in window.holdout_key, or another data.time_column.",
+            value=share,
+            threshold=asked,
+        )
 
 
 def _repeated(ingested: Ingested, policies: Policies) -> Iterator[Finding]:

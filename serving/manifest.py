@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -47,6 +48,7 @@ class Provenance(_Record):
         span: newest span, the one it was evaluated on.
         window: all spans, oldest first.
         data_fingerprint: of the input files.
+        dealt: how rows were parted into training and evaluation: `by` spans, time or rows.
         rows: split name -> number of rows.
         schema_sha256, config_sha256, code_sha256: digests of the schema file, of the deciding
             part of the configuration and of our Python code.
@@ -63,6 +65,7 @@ class Provenance(_Record):
     span: str | None = None
     window: tuple[str, ...] = ()
     data_fingerprint: str | None = None
+    dealt: dict[str, Any] | None = None
     rows: dict[str, int] = {}
     schema_sha256: str | None = None
     config_sha256: str | None = None

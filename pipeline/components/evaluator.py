@@ -24,8 +24,10 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts, standa
 from tfx.utils import json_utils, path_utils
 
 from models.config import RawType, raw_columns
-from pipeline import champion_inputs, evaluation
+from pipeline import champion_inputs, comparable, evaluation
 from pipeline.config import Config, EvaluationConfig
+from pipeline.ingest.summary import FILE as INGEST_FILE
+from serving.proof.files import RECORD_FILE
 
 _BASELINE = standard_component_specs.BASELINE_MODEL_KEY
 
@@ -55,7 +57,10 @@ class EvaluatorExecutor(stock.Executor):  # type: ignore[misc]
         baseline = input_dict.get(_BASELINE) or []
         is_champion = any(model.uri == candidate.uri for model in baseline)
         misfit = "" if is_champion else _misfit(baseline, json.loads(exec_properties["columns"]))
-        if is_champion or misfit:
+        notes = [champion_inputs.told(misfit)] if misfit else []
+        compared = _comparison([] if is_champion or misfit else baseline, input_dict["examples"])
+        notes += [compared.note] if compared.note else []
+        if is_champion or misfit or not compared.made:
             input_dict = {key: value for key, value in input_dict.items() if key != _BASELINE}
             baseline = []
         super().Do(input_dict, output_dict, exec_properties)
@@ -70,7 +75,6 @@ class EvaluatorExecutor(stock.Executor):  # type: ignore[misc]
         )
         with fileio.open(os.path.join(evaluated.uri, evaluation.METRICS_FILE), "w") as file:
             uncertainty = {model: _uncertainty(result) for model, result in results.items()}
-            notes = [champion_inputs.told(misfit)] if misfit else []
             file.write(evaluation.metrics_json(models, checks, uncertainty, notes))
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         blessing.set_int_custom_property("is_champion", int(is_champion))
@@ -82,6 +86,27 @@ def _misfit(baseline: list[types.Artifact], columns: dict[str, RawType]) -> str:
     if not baseline:
         return ""
     return champion_inputs.misfit(path_utils.serving_model_path(baseline[0].uri), columns)
+
+
+def _comparison(
+    baseline: list[types.Artifact], examples: list[types.Artifact]
+) -> comparable.Comparison:
+    """Whether the champion can be judged on these rows."""
+    if not baseline:
+        return comparable.Comparison(made=True)
+    ingested = _json(artifact_utils.get_single_uri(examples), INGEST_FILE) or {}
+    folder = path_utils.serving_model_path(artifact_utils.get_single_uri(baseline))
+    trained = _json(folder, RECORD_FILE) or {}
+    return comparable.comparison(trained.get("dealt"), ingested.get("dealt") or {})
+
+
+def _json(folder: str, name: str) -> dict[str, Any] | None:
+    path = os.path.join(folder, name)
+    if not fileio.exists(path):
+        return None
+    with fileio.open(path, "r") as file:
+        told: dict[str, Any] = json.loads(file.read())
+    return told
 
 
 _CANDIDATE_NAME, _BASELINE_NAME = "candidate", "baseline"

@@ -23,6 +23,7 @@ SPAN_KEY = "span_label"
 WINDOW_KEY = "window"
 ROWS_KEY = "rows"
 FINGERPRINT_KEY = "input_fingerprint"
+DEALT_KEY = "dealt"
 
 Inputs = dict[str, list[types.Artifact]]
 
@@ -112,13 +113,14 @@ def _of_examples(inputs: Inputs) -> dict[str, Any]:
     artifact = artifact_utils.get_single_instance(inputs["examples"])
     texts = {
         key: artifact.get_string_custom_property(key)
-        for key in (SPAN_KEY, WINDOW_KEY, ROWS_KEY, FINGERPRINT_KEY)
+        for key in (SPAN_KEY, WINDOW_KEY, ROWS_KEY, FINGERPRINT_KEY, DEALT_KEY)
     }
     return {
         "span": texts[SPAN_KEY] or None,
         "window": json.loads(texts[WINDOW_KEY]) if texts[WINDOW_KEY] else None,
         "rows": json.loads(texts[ROWS_KEY]) if texts[ROWS_KEY] else None,
         "data_fingerprint": texts[FINGERPRINT_KEY] or None,
+        "dealt": json.loads(texts[DEALT_KEY]) if texts[DEALT_KEY] else None,
     }
 
 

@@ -122,7 +122,8 @@ class SpanExampleGenExecutor(base_beam_executor.BaseBeamExecutor):  # type: igno
             )
         reports = [_read_report(examples.uri, shard) for shard in work]
         _raise_errors(reports)
-        ingested = summary.summarize(reports, window, fingerprint)
+        dealt = deal.record(plan, window, dealing)
+        ingested = summary.summarize(reports, window, fingerprint, dealt)
         ingested.check()
         for split in SPLITS:
             if not ingested.rows[split]:
@@ -181,6 +182,7 @@ def _describe(examples: types.Artifact, ingested: summary.Ingested, window: span
     examples.set_string_custom_property("spans", json.dumps(window.labels()))
     examples.set_string_custom_property("input_fingerprint", ingested.fingerprint)
     examples.set_string_custom_property("rows", json.dumps(ingested.rows))
+    examples.set_string_custom_property("dealt", json.dumps(ingested.dealt))
     examples.set_string_custom_property("file_format", "tfrecords_gzip")
     examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
 

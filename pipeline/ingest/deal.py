@@ -8,7 +8,6 @@ kinds of rows on one side: such common rows are dealt by their place in the file
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pipeline import sql
 from pipeline.errors import DataError
 from pipeline.ingest import reader
 from pipeline.ingest.plan import Dealing, IngestPlan
+from pipeline.references import columns_of
 from pipeline.spans import Window
 
 #: Equal rows are common from so many, and from this share of all rows: what they hold decides no
@@ -38,6 +38,8 @@ _SENTINEL_DAYS = (
     *("2037-12-31", "2038-01-19", "2049-12-31", "2050-01-01", "2050-12-31", "2078-12-31"),
     *("2079-06-06", "2099-12-31"),
 )
+#: Share of rows without a real moment from which time is no order of the table.
+NEVER_SHARE = 0.05
 _DAY = 86400
 #: A sentinel lies apart from what happened by this at least.
 _APART = 3 * 365 * _DAY
@@ -129,25 +131,6 @@ def key_columns(plan: IngestPlan, names: Iterable[str]) -> list[str]:
     return sorted(n for n in plan.features if n in there and n.lower() not in answer)
 
 
-def columns_of(expression: str) -> set[str]:
-    """Names of the columns that an SQL expression reads."""
-    with sql.connect() as connection:
-        (answer,) = connection.execute(
-            "SELECT json_serialize_sql(?)", [f"SELECT ({expression}\n)"]
-        ).fetchone() or ("{}",)
-    found: set[str] = set()
-    waiting: list[Any] = [json.loads(answer)]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, dict):
-            if node.get("class") == "COLUMN_REF" and node.get("column_names"):
-                found.add(node["column_names"][-1])
-            waiting.extend(node.values())
-        elif isinstance(node, list):
-            waiting.extend(node)
-    return found
-
-
 def key_sql(columns: Sequence[str], row: str = "") -> str:
     """SQL of a row's key, a whole number (UBIGINT) that is the same on every machine.
 
@@ -155,17 +138,21 @@ def key_sql(columns: Sequence[str], row: str = "") -> str:
         columns: as `key_columns` gives them.
         row: prefix of the columns, such as `__raw.`.
     """
-    values = [_canonical(f"CAST({row}{sql.quote(name)} AS VARCHAR)") for name in columns]
+    values = [_said(name, f"CAST({row}{sql.quote(name)} AS VARCHAR)") for name in columns]
     return f"md5_number_lower(concat_ws(chr(31), {', '.join(values) or sql.text('')}))"
 
 
-def _canonical(value: str) -> str:
-    """Text of a value, the same from CSV and Parquet: 1, 1.0 and 1.00 are one number."""
+def _said(name: str, value: str) -> str:
+    """A column and its value, the same from CSV and Parquet: 1, 1.0 and 1.00 are one number.
+
+    NULL where it is missing, which says no more than a column that is not there.
+    """
     number = f"CAST(TRY_CAST({value} AS DOUBLE) AS VARCHAR)"
-    return (
+    text = (
         f"coalesce(CASE WHEN length({value}) <= {_NUMBER_CHARACTERS} THEN nullif({number}, 'nan') "
-        f"END, nullif(lower({value}), 'nan'), '')"
+        f"END, CASE WHEN lower({value}) NOT IN ('', 'nan') THEN {value} END)"
     )
+    return f"{sql.text(name + '=')} || {text}"
 
 
 def evaluated(plan: IngestPlan, dealing: Dealing, path: str, names: Iterable[str]) -> str:
@@ -266,3 +253,37 @@ def found(connection: duckdb.DuckDBPyConnection, plan: IngestPlan) -> Dealing:
         why = f"{plan.time_column} holds no moment" if plan.time_column else ""
         return Dealing(common=keys, why=why)
     return Dealing(made.cutoff, made.first, made.last, keys, made.sentinels, made.why)
+
+
+def record(plan: IngestPlan, window: Window, dealing: Dealing | None) -> dict[str, Any]:
+    """How rows were parted, for whoever must know later which rows a model was trained on.
+
+    Returns:
+        `by` is `spans` (with `train` and `eval`), `time` (with `column` and `cutoff`) or `rows`
+        (with `columns`); of a table also the `share` evaluated on, and what is odd about its times
+        (`why`).
+    """
+    if dealing is None:
+        return {"by": "spans", **window.labels()}
+    told: dict[str, Any] = {"share": plan.holdout, "why": odd_times(plan, dealing)}
+    if dealing.cutoff is not None:
+        return {"by": "time", "column": plan.time_column, "cutoff": dealing.cutoff, **told}
+    return {"by": "rows", "columns": key_columns(plan, plan.features), **told}
+
+
+def odd_times(plan: IngestPlan, dealing: Dealing) -> str:
+    """A sentence about times that do not part the rows as asked; `""` if they do."""
+    if dealing.cutoff is None and dealing.why:
+        return (
+            f"{dealing.why}: no moment parts about {plan.holdout:.0%} of the rows from the others, "
+            "so rows are dealt by what they hold, not by time. Name another data.time_column, or "
+            "none."
+        )
+    never = sum(share for _, share in dealing.sentinels)
+    if never > NEVER_SHARE:
+        time, share = dealing.sentinels[0]
+        return (
+            f'{share:.0%} of the rows hold {moment(time)}, which stands for "never" or "still": '
+            f"{never:.0%} of the rows are dealt by what they hold, the others by time."
+        )
+    return ""

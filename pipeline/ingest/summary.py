@@ -7,6 +7,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pipeline.errors import DataError
 from pipeline.ingest import shift
@@ -44,6 +45,7 @@ class Ingested:
         positives: rows with label 1, by split.
         spans: by span label, oldest first.
         new_columns: columns the configuration does not name → files that have them.
+        dealt: how rows were parted, as `pipeline.ingest.deal.record` says it.
     """
 
     fingerprint: str
@@ -51,6 +53,7 @@ class Ingested:
     positives: dict[str, int]
     spans: dict[str, SpanRows]
     new_columns: dict[str, list[str]]
+    dealt: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """JSON, indented for a person to read."""
@@ -111,7 +114,12 @@ class Ingested:
         return None
 
 
-def summarize(reports: Sequence[ShardReport], window: Window, fingerprint: str) -> Ingested:
+def summarize(
+    reports: Sequence[ShardReport],
+    window: Window,
+    fingerprint: str,
+    dealt: dict[str, Any] | None = None,
+) -> Ingested:
     """Adds up the shards' reports, span by span."""
     rows: Counter[str] = Counter(dict.fromkeys(SPLITS, 0))
     positives: Counter[str] = Counter(dict.fromkeys(SPLITS, 0))
@@ -132,6 +140,7 @@ def summarize(reports: Sequence[ShardReport], window: Window, fingerprint: str) 
             for item in window.spans
         },
         new_columns=dict(new_columns),
+        dealt=dealt or {},
     )
 
 

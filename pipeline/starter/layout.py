@@ -147,10 +147,7 @@ def window_sizes(source: Source, sample: Sample) -> dict[str, int]:
 
 def _window_lines(state: State, judged: Judged | None) -> list[Line]:
     if not state.source.has_spans:
-        rows = state.sample.rows
-        if rows >= 1000:
-            return []
-        return [Line("holdout", 0.3, "a small table: enough rows to judge a model by")]
+        return _table_lines(state)
     sizes = window_sizes(state.source, state.sample)
     lines = [
         Line("train_spans", sizes["train_spans"]),
@@ -171,6 +168,17 @@ def _window_lines(state: State, judged: Judged | None) -> list[Line]:
         if least < 0.11:
             why = f"a span has {least:.1%} of the usual rows; raise it once that is mended"
             lines.append(Line("min_rows_share", down(0.8 * least, 3), why))
+    return lines
+
+
+def _table_lines(state: State) -> list[Line]:
+    """How the rows of one table are parted."""
+    lines = []
+    if state.sample.rows < 1000:
+        lines.append(Line("holdout", 0.3, "a small table: enough rows to judge a model by"))
+    if state.holdout_key and not state.time_column:
+        why = "a row keeps its side when columns are added or other values corrected"
+        lines.append(Line("holdout_key", state.holdout_key, f"{state.holdout_why}: {why}"))
     return lines
 
 

@@ -14,7 +14,7 @@ from pipeline.config import Config
 from pipeline.errors import DataError
 from pipeline.ingest import shard as shard_work
 from pipeline.ingest.plan import IngestPlan, Shard
-from pipeline.starter import decide, hunt, labels, layout, sources, times
+from pipeline.starter import decide, hunt, labels, layout, row_key, sources, times
 from pipeline.starter import profile as profiling
 from pipeline.starter import sample as sampling
 from pipeline.starter.decide import Decision
@@ -108,6 +108,8 @@ def _propose(state: State) -> Proposal:
         judged = _judge(state)
     hunt.by_figures(state, judged)
     _require_features(state)
+    if not (state.source.has_spans or state.time_column):
+        state.holdout_key, state.holdout_why = row_key.of(state)
     judged = _judge(state)
     text = layout.draft(state, judged).text()
     config = _parse(state, text)

@@ -15,8 +15,6 @@ from pipeline.starter.moments import BIRTH
 from pipeline.starter.names import free
 from pipeline.starter.state import State, numbers
 
-#: Share of rows without a real moment from which it cannot order the table.
-_NEVER = 0.05
 #: Rows of the rarer class on either side of the cut, at least.
 _FEWEST = 10
 _UNIT_SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400}
@@ -124,7 +122,7 @@ def _parts_rows(state: State, judged: Judged, name: str) -> bool:
         return False
     never = sum(share for _, share in found.sentinels)
     why = found.why
-    if never > _NEVER:
+    if never > deal.NEVER_SHARE:
         time, share = found.sentinels[0]
         why = (
             f'{share:.0%} of the rows hold {deal.moment(time)}, which stands for "never" or "still"'
