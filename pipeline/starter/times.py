@@ -118,7 +118,7 @@ def _parts_rows(state: State, judged: Judged, name: str) -> bool:
     """Whether the newest by it are about as many rows as are asked for, of both classes."""
     times = numbers(judged.rows.column(name))
     found = _cut(judged, name)
-    if found is None or decide.BIRTH.search(name):
+    if found is None or BIRTH.search(name):
         return False
     never = sum(share for _, share in found.sentinels)
     why = found.why
