@@ -8,7 +8,7 @@ from typing import Any
 
 _ADVICE = (
     "It is judged by its bars alone, and compared again from the next run on. To deal rows the "
-    "same way for good, name the columns that say which row it is in window.holdout_key."
+    "same way for good, name the columns that say which row it is in data.row_key."
 )
 
 

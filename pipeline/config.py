@@ -74,6 +74,10 @@ class DataConfig(Section):
             ISO text nor seconds since 1970: `milliseconds`, `microseconds` or `nanoseconds` since
             then, or a strptime format such as `%d/%m/%Y %H:%M`. Years of two digits are those
             from 1969 to 2068; `%d-%b-%y (until 2024)` says the latest that they may mean.
+        row_key: columns that say which row it is, such as an id. Without spans and times rows are
+            dealt to training and evaluation by them alone, so that a new column or a corrected
+            value deals no row anew. None: by all columns that the configuration names, but those
+            of the answer.
         schema_file: the reviewed schema; inferred and written by the first run if absent.
     """
 
@@ -84,6 +88,7 @@ class DataConfig(Section):
     path_columns: tuple[str, ...] = ()
     time_column: str | None = None
     time_formats: dict[str, TimeFormat] = {}
+    row_key: tuple[str, ...] = ()
     schema_file: str = "schema/schema.pbtxt"
     csv: CsvOptions = CsvOptions()
 
@@ -98,9 +103,6 @@ class WindowConfig(Section):
         gap: a missing span inside the window is an `error`, or is passed over (`skip`).
         holdout: share of rows evaluated on when the data has no spans, in (0, 1): the newest
             by `data.time_column`, else dealt by what the row holds beside the answer.
-        holdout_key: columns that say which row it is, such as an id: without spans and times rows
-            are dealt by them alone, so that a new column or a corrected value deals no row anew.
-            None: by all columns that the configuration names, but those of the answer.
         min_rows_share: a span with fewer rows than this share of the window's median is taken
             for half uploaded (`gates.rows` says what follows).
         max_repeated_share: share of a span's rows that may be there more than once, equal in every
@@ -111,7 +113,6 @@ class WindowConfig(Section):
     eval_spans: int = Field(default=1, ge=1)
     gap: Literal["error", "skip"] = "error"
     holdout: float = Field(default=0.2, gt=0, lt=1)
-    holdout_key: tuple[str, ...] = ()
     min_rows_share: float = Field(default=0.1, ge=0, le=1)
     max_repeated_share: float = Field(default=0.02, ge=0, le=1)
 

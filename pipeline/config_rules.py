@@ -18,7 +18,6 @@ from pipeline.config import (
     GatesConfig,
     LabelConfig,
     QuarantineConfig,
-    WindowConfig,
 )
 from pipeline.errors import Fault, shorten
 from pipeline.references import columns_of
@@ -42,8 +41,8 @@ def faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
         yield from _rules(quarantine)
     if vertex:
         yield from _registry(vertex)
-    if label and (window := sections.get("window")):
-        yield from _key(window, label)
+    if label and data:
+        yield from _key(data, label)
     if features is not None:
         yield from _of_features(sections, features)
 
@@ -71,15 +70,15 @@ def _of_features(sections: Mapping[str, Any], features: Features) -> Iterator[Fa
         yield from _slices(evaluation, {*raw_columns(features), *(label.leaks if label else ())})
 
 
-def _key(window: WindowConfig, label: LabelConfig) -> Iterator[Fault]:
+def _key(data: DataConfig, label: LabelConfig) -> Iterator[Fault]:
     """Rows must not fall to a side by their answer."""
-    if not window.holdout_key or sql.syntax_problem(label.expression):
+    if not data.row_key or sql.syntax_problem(label.expression):
         return
     answer = {name.lower() for name in (*columns_of(label.expression), *label.leaks)}
-    for name in window.holdout_key:
+    for name in data.row_key:
         if name.lower() in answer:
             yield Fault(
-                "window.holdout_key",
+                "data.row_key",
                 shorten(name),
                 "holds the answer, by which no row may fall to a side",
                 "Name columns that say which row it is, such as an id.",

@@ -146,7 +146,7 @@ def of_table(ingested: Ingested) -> Iterator[Finding]:
             message=f"{share:.0%} of the rows are evaluated on, and window.holdout asks for "
             f"{asked:.0%}: too many rows are alike in what they are dealt by "
             f"({', '.join(ingested.dealt.get('columns') or [str(ingested.dealt.get('column'))])}). "
-            "Name other columns in window.holdout_key, or another data.time_column.",
+            "Name other columns in data.row_key, or another data.time_column.",
             value=share,
             threshold=asked,
         )

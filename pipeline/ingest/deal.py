@@ -117,15 +117,15 @@ def moment(seconds: int) -> str:
 def key_columns(plan: IngestPlan, names: Iterable[str]) -> list[str]:
     """Columns that say which row it is.
 
-    `window.holdout_key`; without one all that the configuration names but what the answer is made
+    `data.row_key`; without one all that the configuration names but what the answer is made
     of or given away by.
 
     Args:
         plan: the configuration's.
         names: of the columns that the file has.
     """
-    if plan.holdout_key:
-        return list(plan.holdout_key)
+    if plan.row_key:
+        return list(plan.row_key)
     answer = {name.lower() for name in (*columns_of(plan.label.expression), *plan.label.leaks)}
     there = set(names)
     return sorted(n for n in plan.features if n in there and n.lower() not in answer)
@@ -183,7 +183,7 @@ def look(window: Window, plan: IngestPlan) -> Dealing:
     """What must be known of all files before a row of any is dealt.
 
     Raises:
-        DataError: a file cannot be read, or lacks a column of `window.holdout_key`.
+        DataError: a file cannot be read, or lacks a column of `data.row_key`.
     """
     paths = [path for item in window.spans for path in item.paths]
     with sql.connect() as connection:
@@ -222,15 +222,15 @@ def _gather(
 
 
 def require_key(plan: IngestPlan, path: str, names: Iterable[str]) -> None:
-    """Sees that a file has the columns of `window.holdout_key`.
+    """Sees that a file has the columns of `data.row_key`.
 
     Raises:
         DataError: it lacks one.
     """
-    for name in plan.holdout_key:
+    for name in plan.row_key:
         if name not in set(names):
             raise DataError(
-                f"{path}: has no column {name!r}, by which window.holdout_key deals rows. Mend the "
+                f"{path}: has no column {name!r}, by which data.row_key deals rows. Mend the "
                 "key, or the file."
             )
 
@@ -248,7 +248,7 @@ def found(connection: duckdb.DuckDBPyConnection, plan: IngestPlan) -> Dealing:
     common = connection.execute(
         f"SELECT k FROM keys GROUP BY k HAVING count(*) >= {least} ORDER BY k"
     ).fetchall()
-    keys = tuple(key for (key,) in common) if not plan.holdout_key else ()
+    keys = tuple(key for (key,) in common) if not plan.row_key else ()
     if made is None:
         why = f"{plan.time_column} holds no moment" if plan.time_column else ""
         return Dealing(common=keys, why=why)

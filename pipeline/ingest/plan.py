@@ -29,7 +29,7 @@ class IngestPlan(Section):
     time_formats: dict[str, str]
     csv: CsvOptions
     holdout: float
-    holdout_key: tuple[str, ...] = ()
+    row_key: tuple[str, ...] = ()
     sample_rows: int
 
     @classmethod
@@ -46,7 +46,7 @@ class IngestPlan(Section):
             time_formats=config.data.time_formats,
             csv=config.data.csv,
             holdout=config.window.holdout,
-            holdout_key=config.window.holdout_key,
+            row_key=config.data.row_key,
             sample_rows=config.drift.sample_rows,
         )
 
@@ -80,7 +80,7 @@ class IngestPlan(Section):
     def known(self) -> set[str]:
         """Names that may stand in a file without being new."""
         ignored = {name for name, feature in self.features.items() if feature.kind == "ignore"}
-        return ignored | set(self.columns()) | set(self.rename) | set(self.holdout_key)
+        return ignored | set(self.columns()) | set(self.rename) | set(self.row_key)
 
 
 @dataclass(frozen=True)

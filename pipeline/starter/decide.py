@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.starter import codes
 from pipeline.starter.moments import BIRTH
 from pipeline.starter.profile import Profile
 from pipeline.starter.sample import nested
 
-#: Whole numbers with such a word in their name are codes: 4 is not twice 2.
-_CODE = frozenset(
-    "id code type zone area class cat category status flag group region store product plan vendor "
-    "carrier kind gender sex weekday dow zip zipcode postcode tract station line branch channel "
-    "segment district precinct county state country city location agent company terminal "
-    "gate sku fips cluster".split()
-)
-#: Codes even where there are many.
-_MANY = frozenset(
-    "id code zip zipcode postcode tract fips sku station location agent store".split()
-)
-#: Words of a name that number the rows.
-_KEY = frozenset(
-    "id key uuid guid index idx row rowid rownames rownum number num no nr serial hash "
-    "unnamed".split()
-)
-_COUNT = frozenset("n num count number total qty quantity amount".split())
 #: Categories kept as such; more values make `high_cardinality`.
 FEW = 100
 
@@ -64,8 +47,7 @@ class Decision:
 
 def words(name: str) -> set[str]:
     """The words of a column's name, in small letters."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
-    return {word.lower() for word in re.split(r"[^A-Za-z]+", spaced) if word}
+    return set(codes.parts(name))
 
 
 def features(profiles: Sequence[Profile], names: Mapping[str, str]) -> list[Decision]:
@@ -89,7 +71,7 @@ def _decide(p: Profile, name: str, taken: set[str]) -> Decision:
         return _whole(p, name)
     if p.is_number:
         # Programs write whole numbers with gaps as 8.0; codes are codes all the same.
-        return _whole(p, name) if p.is_whole and _is_code(name) else _numeric(p, name)
+        return _whole(p, name) if p.is_whole and codes.is_code(name, p) else _numeric(p, name)
     return _text(p, name)
 
 
@@ -112,18 +94,14 @@ def _percent(share: float) -> str:
     return f"{share:.1%}" if share >= 0.001 else "under 0.1%"
 
 
-def _is_code(name: str) -> bool:
-    return bool(words(name) & _CODE) and not words(name) & _COUNT
-
-
 def _whole(p: Profile, name: str) -> Decision:
     dense = p.high - p.low + 1 <= 1.05 * p.distinct
-    if p.distinct >= 0.99 * p.present and p.present > 50 and (dense or words(name) & _KEY):
+    if p.distinct >= 0.99 * p.present and p.present > 50 and (dense or codes.is_key(name)):
         return _ignore(p, name, "another number for every row: an identifier, not a property")
-    code = _is_code(name)
+    code = codes.is_code(name, p)
     if code and p.distinct <= FEW:
         return _category(p, name, "int", f"{p.distinct} whole numbers that are codes by their name")
-    if code and words(name) & _MANY and p.distinct <= 0.2 * p.present:
+    if code and codes.has_many(name) and p.distinct <= 0.2 * p.present:
         return _many(p, name, "int", f"{p.distinct:,} different codes")
     if p.distinct <= 2:
         values = " and ".join(value for value, _ in sorted(p.top[:2]))

@@ -103,6 +103,9 @@ def _data_lines(state: State, schema: str) -> list[Line]:
         lines.append(Line("path_columns", in_path, why))
     if state.time_column:
         lines.append(Line("time_column", state.time_column, state.time_why))
+    if state.row_key and not state.time_column:
+        why = "a row keeps its side when columns are added or other values corrected"
+        lines.append(Line("row_key", state.row_key, f"{state.row_key_why}: {why}"))
     absent = {state.names[name]: count for name, count in state.sample.absent.items()}
     optional = [
         name
@@ -176,9 +179,6 @@ def _table_lines(state: State) -> list[Line]:
     lines = []
     if state.sample.rows < 1000:
         lines.append(Line("holdout", 0.3, "a small table: enough rows to judge a model by"))
-    if state.holdout_key and not state.time_column:
-        why = "a row keeps its side when columns are added or other values corrected"
-        lines.append(Line("holdout_key", state.holdout_key, f"{state.holdout_why}: {why}"))
     return lines
 
 

@@ -109,7 +109,7 @@ def _propose(state: State) -> Proposal:
     hunt.by_figures(state, judged)
     _require_features(state)
     if not (state.source.has_spans or state.time_column):
-        state.holdout_key, state.holdout_why = row_key.of(state)
+        state.row_key, state.row_key_why = row_key.of(state)
     judged = _judge(state)
     text = layout.draft(state, judged).text()
     config = _parse(state, text)

@@ -17,7 +17,7 @@ _DIFFERENT = 0.9
 
 
 def of(state: State) -> tuple[list[str], str]:
-    """Columns for `window.holdout_key` and why; none where rows cannot be told apart."""
+    """Columns for `data.row_key` and why; none where rows cannot be told apart."""
     answer = {name.lower() for name in columns_of(state.label.expression)}
     answer |= {leak.name.lower() for leak in state.leaks}
     usable = [

@@ -55,8 +55,8 @@ class State:
         leaks: columns that give the label away.
         time_column: `data.time_column`, or `""`.
         time_why: why that one.
-        holdout_key: `window.holdout_key`; none where spans or times part the rows.
-        holdout_why: why those.
+        row_key: `data.row_key`; none where spans or times part the rows.
+        row_key_why: why those.
         scores: AUC of each column alone.
         remarks: what a person should know.
         judged: the last plan, and what ingestion says of the sample by it.
@@ -75,8 +75,8 @@ class State:
     leaks: list[Leak] = field(default_factory=list)
     time_column: str = ""
     time_why: str = ""
-    holdout_key: list[str] = field(default_factory=list)
-    holdout_why: str = ""
+    row_key: list[str] = field(default_factory=list)
+    row_key_why: str = ""
     scores: dict[str, float] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     judged: tuple[IngestPlan, Judged] | None = None

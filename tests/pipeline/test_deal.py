@@ -116,9 +116,9 @@ def test_common_rows_of_many_small_files_are_dealt_one_by_one(bench: Any) -> Non
 def test_a_key_keeps_each_row_on_its_side(bench: Any, sorted_anew: bool) -> None:
     """Whatever columns, values, rows or files come: the old rows stay where they were."""
     rows = bench.rows(400)
-    plan = bench.plan(window={"holdout_key": ["place"]})
+    plan = bench.plan(data={"row_key": ["place"]})
     before = bench.ingest(bench.write_csv("a.csv", rows), plan, split=None)
-    wider = bench.plan(window={"holdout_key": ["place"]}, features={"weather": {"kind": "numeric"}})
+    wider = bench.plan(data={"row_key": ["place"]}, features={"weather": {"kind": "numeric"}})
     changed = [row | {"weather": 1.5, "fare": 99.0} for row in [*rows, *bench.rows(500)[400:]]]
     if sorted_anew:
         changed.reverse()
@@ -135,14 +135,14 @@ def test_init_names_what_says_which_row_it_is(bench: Any) -> None:
         for n in range(1200)
     ]
     path = bench.write("id/t.csv", table(*rows, header="customer,x,k,churn"))
-    assert proposed(path, "churn").config.window.holdout_key == ("customer",)
+    assert proposed(path, "churn").config.data.row_key == ("customer",)
     path = bench.write("none/t.csv", table(*(row[1:] for row in rows), header="x,k,churn"))
     narrow = proposed(path, "churn")
-    assert narrow.config.window.holdout_key == ("x", "k")
+    assert narrow.config.data.row_key == ("x", "k")
     more = [(*row[1:], draw.choice("ab")) for row in rows]
     path = bench.write("more/t.csv", table(*more, header="x,k,churn,new"))
     wide = proposed(path, "churn")
-    assert wide.config.window.holdout_key == ("x", "k")
+    assert wide.config.data.row_key == ("x", "k")
     assert (wide.judged.held_out == narrow.judged.held_out).all()
 
 
@@ -157,12 +157,12 @@ def test_a_number_is_the_same_row_however_it_is_written(bench: Any) -> None:
 
 
 def test_a_key_must_be_there_and_must_not_be_the_answer(bench: Any) -> None:
-    plan = bench.plan(window={"holdout_key": ["customer"]})
+    plan = bench.plan(data={"row_key": ["customer"]})
     path = bench.write_csv("a.csv", bench.rows())
-    with pytest.raises(DataError, match=r"a\.csv: has no column 'customer'.*holdout_key"):
+    with pytest.raises(DataError, match=r"a\.csv: has no column 'customer'.*row_key"):
         deal.look(window(path), plan)
-    with pytest.raises(ConfigError, match=r"window\.holdout_key.*holds the answer"):
-        bench.config(window={"holdout_key": ["tip"]})
+    with pytest.raises(ConfigError, match=r"data\.row_key.*holds the answer"):
+        bench.config(data={"row_key": ["tip"]})
 
 
 # --- by time -----------------------------------------------------------------------------
