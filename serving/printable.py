@@ -6,7 +6,9 @@ import logging
 import re
 
 # Control characters of either set, and what Unicode has to end lines and to turn their direction.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 _MOST_CHARACTERS = 4096
 
 

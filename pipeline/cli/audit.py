@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from pipeline.cli.options import config_option, json_option
+from pipeline.cli.tables import Sheet, Terminal
+from pipeline.cli.terminal import one_line
 from pipeline.errors import RunError
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from pipeline.audit.observed import Observation
 
 _MARKS = {
-    "caught": "[green]caught[/]",
-    "warned": "[yellow]named, let pass[/]",
-    "escaped": "[red]escaped[/]",
-    "not_applicable": "[dim]not applicable[/]",
+    "caught": Text("caught", "green"),
+    "warned": Text("named, let pass", "yellow"),
+    "escaped": Text("escaped", "red"),
+    "not_applicable": Text("not applicable", "dim"),
 }
 
 
@@ -93,7 +93,7 @@ def audit(
         return
     config = reader.load(config_file)
     before = _read(baseline) if baseline else None
-    say = Console(stderr=True, soft_wrap=True)
+    say = Terminal(stderr=True, soft_wrap=True)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="headrace-audit-") as temporary:
         root = _empty(keep) if keep else Path(temporary)
@@ -137,13 +137,11 @@ def _check(faults: Sequence[str], known: Sequence[str]) -> None:
 def _list(names: Sequence[str]) -> None:
     from pipeline.audit import catalog
 
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("fault", "what happened", "expected"):
-        table.add_column(heading)
+    table = Sheet("fault", "what happened", "expected", no_wrap=False)
     for name in names:
         fault = catalog.FAULTS[name]
         table.add_row(name, fault.story, ", ".join(fault.expected) or "escapes")
-    Console().print(table, highlight=False)
+    Terminal().print(table, highlight=False)
 
 
 def _read(path: str) -> Matrix:
@@ -171,16 +169,16 @@ def _empty(folder: str) -> Path:
     return path
 
 
-def _tell(say: Console, one: Observation, started: float) -> None:
+def _tell(say: Terminal, one: Observation, started: float) -> None:
     from pipeline.audit.fault import CONTROL
 
     if one.fault == CONTROL:
-        mark = "[green]pushed[/]" if one.status == "pushed" else f"[red]{one.status}[/]"
+        mark = Text(one.status, "green" if one.status == "pushed" else "red")
     else:
         mark = _MARKS[one.outcome]
     elapsed = time.monotonic() - started
     gates = ", ".join(one.gates or one.named)
-    say.print(f"  {elapsed:5.0f} s  {one.fault:<28}{mark} {gates}", highlight=False)
+    say.print(Text.assemble(f"  {elapsed:5.0f} s  {one.fault:<28}", mark, f" {one_line(gates)}"))
 
 
 def _problems(matrix: Matrix, before: Matrix | None) -> list[str]:
@@ -204,8 +202,8 @@ def _show(matrix: Matrix, problems: Sequence[str], took: str) -> None:
     from pipeline.audit import catalog
     from pipeline.audit.fault import CONTROL
 
-    console = Console()
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    console = Terminal()
+    table = Sheet()
     for heading in ("fault", "outcome", "gate", "what it said"):
         table.add_column(heading, overflow="ellipsis", no_wrap=heading != "what it said")
     counts = dict.fromkeys(_MARKS, 0)
@@ -215,11 +213,11 @@ def _show(matrix: Matrix, problems: Sequence[str], took: str) -> None:
         counts[one.outcome] += 1
         declared = catalog.FAULTS[one.fault].escapes
         said = declared if one.outcome == "escaped" and declared else one.said
-        table.add_row(
-            one.fault, _MARKS[one.outcome], ", ".join(one.gates or one.named), Text(said[:160])
-        )
+        table.add_row(one.fault, _MARKS[one.outcome], ", ".join(one.gates or one.named), said[:160])
     console.print(table, highlight=False)
-    told = ", ".join(f"{count} {_MARKS[outcome]}" for outcome, count in counts.items() if count)
-    console.print(f"\n{told}; {took}", highlight=False)
+    told = [
+        Text.assemble(f"{count} ", _MARKS[outcome]) for outcome, count in counts.items() if count
+    ]
+    console.print(Text.assemble("\n", Text(", ").join(told), f"; {took}"))
     for problem in problems:
-        console.print(problem, style="red", markup=False, highlight=False)
+        console.print(problem, style="red", highlight=False)

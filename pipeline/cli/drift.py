@@ -7,10 +7,10 @@ import json
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.table import Table
 
+from pipeline.cli import terminal
 from pipeline.cli.options import config_option, json_option
+from pipeline.cli.tables import Sheet, Terminal
 from pipeline.errors import DataError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def calibrate(
             f"{len(items)} span(s) are too few to tell noise from drift: at least "
             f"{work.MIN_SPANS} quiet ones are needed. Name more with --spans FIRST:LAST."
         )
-    say = Console(stderr=True)
+    say = Terminal(stderr=True)
     rows = reference.samples(config, items, lambda span: say.print(f"reading {span}", style="dim"))
     say.print("measuring noise", style="dim")
     compared = [columns(table, config.features, config.label.name) for table in rows.values()]
@@ -76,13 +76,13 @@ def calibrate(
         schema_file.write_thresholds(config.data.schema_file, measured.thresholds)
         written.append(config.data.schema_file)
     if as_json:
-        click.echo(measured.model_dump_json())
+        click.echo(json.dumps(json.loads(measured.model_dump_json())))
         return
-    _show_calibration(measured, Console(soft_wrap=True))
-    click.echo(f"written to {' and '.join(written)}: review and commit")
+    _show_calibration(measured, Terminal(soft_wrap=True))
+    terminal.echo(f"written to {' and '.join(written)}: review and commit")
 
 
-def _show_calibration(measured: Calibration, console: Console) -> None:
+def _show_calibration(measured: Calibration, console: Terminal) -> None:
     from pipeline.drift.notes import restless
 
     console.print(
@@ -91,9 +91,8 @@ def _show_calibration(measured: Calibration, console: Console) -> None:
         "spans, all features together",
         highlight=False,
     )
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("feature", "measure", "threshold", "is found nine times in ten"):
-        table.add_column(heading)
+    headings = ("feature", "measure", "threshold", "is found nine times in ten")
+    table = Sheet(*headings, no_wrap=False)
     for feature, bounds in measured.thresholds.items():
         # One of several; all are in the file.
         name = next((name for name in _TOLD if name in bounds), "")
@@ -102,15 +101,14 @@ def _show_calibration(measured: Calibration, console: Console) -> None:
     console.print(table, highlight=False)
     for feature, trend in measured.trends.items():
         told = f"{feature} trends, by {trend}: compared at the newest span's level"
-        console.print(told, markup=False, highlight=False)
+        console.print(told, highlight=False)
     if measured.restless:
         told = restless(measured.restless)
-        console.print(told, style="yellow", markup=False, highlight=False)
+        console.print(told, style="yellow", highlight=False)
     for span, features in measured.outliers.items():
         console.print(
             f"not quiet, and not counted: {span}: {', '.join(features)}",
             style="yellow",
-            markup=False,
             highlight=False,
         )
 
@@ -131,17 +129,17 @@ def show(config_file: str, span: str | None, top: int, exit_code: bool, as_json:
     from pipeline.drift import span as work
 
     config = reader.load(config_file)
-    say = Console(stderr=True)
+    say = Terminal(stderr=True)
     looked = work.look(config, span, lambda name: say.print(f"reading {name}", style="dim"))
     if as_json:
         click.echo(json.dumps(work.as_json(looked, config, dt.datetime.now(dt.UTC).date())))
     else:
-        _show(looked, top, Console(soft_wrap=True))
+        _show(looked, top, Terminal(soft_wrap=True))
     if exit_code and looked.alarming:
         raise click.exceptions.Exit(_ALARMS)
 
 
-def _show(looked: Looked, top: int, console: Console) -> None:
+def _show(looked: Looked, top: int, console: Terminal) -> None:
     from pipeline.drift.words import message
 
     comparison, alarming = looked.comparison, looked.alarming
@@ -151,7 +149,6 @@ def _show(looked: Looked, top: int, console: Console) -> None:
         console.print(
             f"{feature.feature}: {message(comparison, feature)}",
             style="yellow",
-            markup=False,
             highlight=False,
         )
     if len(alarming) > top:
@@ -160,7 +157,7 @@ def _show(looked: Looked, top: int, console: Console) -> None:
     known = [one.feature for one in quiet if (one.excess or 0) > 1]
     if known:
         names = f"known, for the window holds it already: {', '.join(known)}"
-        console.print(names, markup=False, highlight=False)
+        console.print(names, highlight=False)
     closest = max((one.excess or 0.0 for one in quiet if one.feature not in known), default=0.0)
     console.print(
         f"{len(quiet) - len(known)} of {len(comparison.features)} features within their "
@@ -168,4 +165,4 @@ def _show(looked: Looked, top: int, console: Console) -> None:
         highlight=False,
     )
     for note in looked.notes:
-        console.print(f"note: {note}", style="dim", markup=False, highlight=False)
+        console.print(f"note: {note}", style="dim", highlight=False)

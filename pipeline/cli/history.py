@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from pipeline import config_file as reader
-from pipeline.cli import serving
+from pipeline.cli import serving, terminal
 from pipeline.cli.options import config_option, json_option
+from pipeline.cli.tables import Sheet, Terminal, print_table
 from pipeline.config import Config
 from pipeline.errors import RunError
 from pipeline.local import history
@@ -35,9 +34,9 @@ def runs(config_file: str, limit: int, as_json: bool) -> None:
         click.echo(json.dumps([dataclasses.asdict(result) for result in found]))
         return
     if not found:
-        click.echo("no run yet: type headrace run")
+        terminal.echo("no run yet: type headrace run")
         return
-    table = _table("run", "span", "status", "version", "auc", "log_loss", "seconds", "message")
+    table = Sheet("run", "span", "status", "version", "auc", "log_loss", "seconds", "message")
     for result in found:
         table.add_row(
             result.run_id,
@@ -49,7 +48,7 @@ def runs(config_file: str, limit: int, as_json: bool) -> None:
             f"{result.wall_seconds:.0f}",
             result.message.split("\n")[0][:80],
         )
-    _print(table)
+    print_table(table)
 
 
 @click.command()
@@ -66,9 +65,9 @@ def models(config_file: str, as_json: bool) -> None:
         click.echo(json.dumps(told))
         return
     if not versions:
-        click.echo("no model pushed yet: type headrace run")
+        terminal.echo("no model pushed yet: type headrace run")
         return
-    table = _table("version", "span", "labels", "auc", "log_loss", "pushed", "run")
+    table = Sheet("version", "span", "labels", "auc", "log_loss", "pushed", "run")
     for version in reversed(versions):
         manifest = version.manifest
         metrics = manifest.metrics if manifest else {}
@@ -81,9 +80,9 @@ def models(config_file: str, as_json: bool) -> None:
             f"{manifest.created:%Y-%m-%d %H:%M} UTC" if manifest else "no manifest",
             _text(manifest.run_id if manifest else None),
         )
-    _print(table)
+    print_table(table)
     for line in serving.changed_lines(changed):
-        click.echo(line)
+        terminal.echo(line)
 
 
 @click.command()
@@ -107,10 +106,10 @@ def lineage(version: int, config_file: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(traced))
         return
-    show_lineage(traced, Console(soft_wrap=True, highlight=False))
+    show_lineage(traced, Terminal(soft_wrap=True, highlight=False))
 
 
-def show_lineage(traced: dict[str, Any], console: Console) -> None:
+def show_lineage(traced: dict[str, Any], console: Terminal) -> None:
     """Prints a lineage: origin first, then each node with its outputs' paths."""
     manifest = traced["manifest"]
     console.print(f"version {traced['version']}")
@@ -129,13 +128,13 @@ def show_lineage(traced: dict[str, Any], console: Console) -> None:
         "run_id",
     ):
         if manifest.get(key):
-            console.print(f"  {key:<18}{_flat(manifest[key])}", markup=False)
+            console.print(f"  {key:<18}{_flat(manifest[key])}")
     if not manifest:
         console.print("  its folder is gone; the metadata store still knows how it was made")
     for node in traced["nodes"]:
         console.print(f"{node['node']} ({node['state'].lower()}, run {node['run_id']})")
         for artifact in node["outputs"]:
-            console.print(f"  {artifact['key']:<18}{artifact['path']}", markup=False)
+            console.print(f"  {artifact['key']:<18}{artifact['path']}")
 
 
 def _flat(value: Any) -> str:
@@ -168,19 +167,6 @@ def _version(
 
 def _manifest(manifest: Manifest | None) -> dict[str, Any]:
     return manifest.model_dump(mode="json", exclude={"files"}) if manifest else {}
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in headings:
-        table.add_column(heading, no_wrap=True)
-    return table
-
-
-def _print(table: Table) -> None:
-    console = Console()
-    # Into a pipe there is no width to fit; a table cut at 80 columns would lose what is asked for.
-    (console if console.is_terminal else Console(width=200)).print(table)
 
 
 def _number(value: float | None) -> str:

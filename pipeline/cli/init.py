@@ -6,6 +6,8 @@ import os
 
 import click
 
+from pipeline.cli import terminal
+
 
 @click.command()
 @click.option(
@@ -38,9 +40,9 @@ def init(
     if not target.endswith(".toml"):
         raise click.UsageError(f"--config {target}: give it the ending .toml.")
     made = write.write(
-        path, label, target, force=force, say=lambda step: click.echo(f"  {step} …", err=True)
+        path, label, target, force=force, say=lambda step: terminal.echo(f"  {step} …", err=True)
     )
     for line in made.lines:
-        click.echo(line)
+        terminal.echo(line)
     option = "" if target == "headrace.toml" else f" --config {target}"
-    click.echo(f"next: headrace run{option}")
+    terminal.echo(f"next: headrace run{option}")

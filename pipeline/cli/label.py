@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import click
 
-from pipeline.cli import serving
+from pipeline.cli import serving, terminal
 from pipeline.cli.options import config_option, json_option
 from pipeline.errors import RunError
 from serving import client as clients
@@ -71,7 +71,7 @@ def label(
             base_path,
             models_config,
             wait,
-            say=lambda step: click.echo(f"  {step} …", err=True),
+            say=lambda step: terminal.echo(f"  {step} …", err=True),
         )
         after = registry.assign_labels({name: version})
     if as_json:
@@ -79,9 +79,11 @@ def label(
         return
     what = f"label {name} " + ("removed" if version is None else f"points to version {version}")
     if server:
-        click.echo(f"{what}, at {server} too")
+        terminal.echo(f"{what}, at {server} too")
     else:
-        click.echo(f"{what}; no server at {serving.GRPC}, the next `headrace serve` starts with it")
+        terminal.echo(
+            f"{what}; no server at {serving.GRPC}, the next `headrace serve` starts with it"
+        )
 
 
 def _grpc_address(address: str) -> str:

@@ -12,10 +12,12 @@ import os
 import sys
 import tempfile
 import traceback
+from typing import Any
 
 import click
 
 from pipeline import __version__
+from pipeline.cli import terminal
 from pipeline.errors import HeadraceError
 
 #: Command → where it lives, and the line that `--help` shows.
@@ -54,21 +56,28 @@ class _LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        terminal.prepare()
+        return super().main(*arguments, **options)
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except HeadraceError as error:
-            click.secho(f"headrace: {error}", err=True, fg="red")
+            terminal.echo(f"headrace: {error}", err=True, fg="red")
             ctx.exit(error.exit_code)
-        except (click.exceptions.Exit, click.Abort, click.ClickException):
+        except click.ClickException as error:
+            vars(error)["message"] = terminal.visible(error.message)
+            raise
+        except (click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:  # noqa: BLE001 - a trace helps us, not the person who reads it
             if lacking := _lacking(error):
-                click.secho(f"headrace: {lacking}", err=True, fg="red")
+                terminal.echo(f"headrace: {lacking}", err=True, fg="red")
                 ctx.exit(1)
             trace = _keep_trace()
-            click.secho(f"headrace: {type(error).__name__}: {error}", err=True, fg="red")
-            click.echo(f"This is a fault of Headrace's own. The trace is in {trace}", err=True)
+            terminal.echo(f"headrace: {type(error).__name__}: {error}", err=True, fg="red")
+            terminal.echo(f"This is a fault of Headrace's own. The trace is in {trace}", err=True)
             ctx.exit(1)
 
 
@@ -82,7 +91,12 @@ def _lacking(error: Exception) -> str | None:
 
 def _keep_trace() -> str:
     with tempfile.NamedTemporaryFile(
-        "w", prefix="headrace-", suffix=".trace", delete=False, encoding="utf-8"
+        "w",
+        prefix="headrace-",
+        suffix=".trace",
+        delete=False,
+        encoding="utf-8",
+        errors="backslashreplace",
     ) as file:
         traceback.print_exc(file=file)
     return file.name

@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
-from pipeline.cli import serving
+from pipeline.cli import serving, terminal
 from pipeline.cli.options import config_option, json_option
+from pipeline.cli.tables import Sheet, print_table
 from pipeline.config import Config
 from pipeline.errors import RunError
 from serving import client as clients
@@ -84,7 +85,7 @@ def predict(
                 raise RunError(f"{error}{_still_loading(client)}") from error
             seconds = time.monotonic() - started
     for note in _notes(config, rows, inputs):
-        click.echo(f"note: {note}", err=True)
+        terminal.echo(f"note: {note}", err=True)
     if as_json:
         click.echo(
             json.dumps(
@@ -101,14 +102,14 @@ def predict(
         )
         return
     count = f"{len(answered):,} row{'' if len(answered) == 1 else 's'}"
-    click.echo(
+    terminal.echo(
         f"{answered.model}, version {answered.version}, at {place}: {count} in "
         f"{seconds * 1000:.0f} ms"
     )
-    sheet = serving.sheet("row", *answered.columns)
+    sheet = Sheet("row", *answered.columns)
     for number, row in enumerate(answered, 1):
         sheet.add_row(str(number), *map(_shown, row.values()))
-    serving.show(sheet)
+    print_table(sheet)
 
 
 def _still_loading(client: clients.Client) -> str:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli import serving
+from pipeline.cli import serving, terminal
 from pipeline.cli.options import config_option, json_option
+from pipeline.cli.tables import Sheet, print_table
 from pipeline.errors import RunError
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def show(
             rows = found.rows(reason, limit)
     if csv_file:
         _write(csv_file, rows)
-        click.echo(f"{len(rows):,} rows of run {found.run_id} written to {csv_file}")
+        terminal.echo(f"{len(rows):,} rows of run {found.run_id} written to {csv_file}")
     elif as_json:
         click.echo(json.dumps(_as_json(found, config, rows)))
     else:
@@ -101,10 +102,10 @@ def _write(path: str, rows: list[Refused]) -> None:
 def _print(found: Quarantine, config: Config, rows: list[Refused], reason: str | None) -> None:
     limit = config.quarantine.max_share
     total = sum(span.quarantined for span in found.ingested.spans.values())
-    click.echo(f"run {found.run_id}: {total:,} rows refused; the limit is {limit:.1%} of a span")
+    terminal.echo(f"run {found.run_id}: {total:,} rows refused; the limit is {limit:.1%} of a span")
     if not total:
         return
-    sheet = serving.sheet("span", "rows", "refused", "share", "by rule")
+    sheet = Sheet("span", "rows", "refused", "share", "by rule")
     for label, span in found.ingested.spans.items():
         if span.quarantined:
             share = _share(span.quarantined, span.kept)
@@ -115,10 +116,10 @@ def _print(found: Quarantine, config: Config, rows: list[Refused], reason: str |
                 f"{share:.2%}{' over the limit' if share > limit else ''}",
                 ", ".join(f"{name} {count:,}" for name, count in span.reasons.items()),
             )
-    serving.show(sheet)
+    print_table(sheet)
     counts = found.counts()
     wanted = counts[reason] if reason else total
     for row in rows:
-        click.echo(f"\n{', '.join(row.reasons)}\n  {row.source}\n  {row.row}")
+        terminal.echo(f"\n{', '.join(row.reasons)}\n  {row.source}\n  {row.row}")
     if len(rows) < wanted:
-        click.echo(f"\n{len(rows):,} of {wanted:,} shown: --limit N, or --csv FILE for all")
+        terminal.echo(f"\n{len(rows):,} of {wanted:,} shown: --limit N, or --csv FILE for all")

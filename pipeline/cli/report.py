@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli import terminal
 from pipeline.cli.options import config_option, json_option
 
 
@@ -59,7 +60,7 @@ def report(run: str | None, config_file: str, opened: bool | None, as_json: bool
         told = {"run_id": chosen.run_id, "report": page, "index": places.index, "written": missing}
         click.echo(json.dumps(told))
     else:
-        click.echo(page)
+        terminal.echo(page)
     if opened or (opened is None and not as_json and sys.stdout.isatty()):
         _show(page, asked=bool(opened))
 
@@ -71,4 +72,4 @@ def _show(page: str, *, asked: bool) -> None:
     except webbrowser.Error:
         shown = False
     if asked and not shown:
-        click.echo("no browser was found here; copy the file to where there is one", err=True)
+        terminal.echo("no browser was found here; copy the file to where there is one", err=True)

@@ -9,19 +9,20 @@ import time
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
+from pipeline.cli import terminal
 from pipeline.cli.options import config_option, json_option
+from pipeline.cli.tables import Sheet, Terminal
 from pipeline.errors import HeadraceError
 from pipeline.local.result import RunResult
 
 _MARKS = {
-    "pushed": "[green]✔ pushed[/]",
-    "up_to_date": "[green]✔ up to date[/]",
-    "not_blessed": "[yellow]✘ not blessed[/]",
-    "blocked": "[yellow]✘ blocked by a gate[/]",
-    "failed": "[red]✘ failed[/]",
+    "pushed": ("✔ pushed", "green"),
+    "up_to_date": ("✔ up to date", "green"),
+    "not_blessed": ("✘ not blessed", "yellow"),
+    "blocked": ("✘ blocked by a gate", "yellow"),
+    "failed": ("✘ failed", "red"),
 }
 
 
@@ -31,7 +32,7 @@ class Progress:
     Writes to its own copy of the error stream, because the run sends the real one to its log.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Terminal) -> None:
         self._console = console
         self._lock = threading.Lock()
         self._running: dict[str, float] = {}
@@ -83,8 +84,10 @@ def run(config_file: str, span: str | None, wait_seconds: float, as_json: bool) 
     from pipeline.local import run as local
 
     # Its own descriptor: the run itself sends descriptor 2 to its log.
-    stream = open(_duplicate(2), "w", encoding="utf-8", buffering=1)  # noqa: SIM115
-    console = Console(file=stream, force_terminal=sys.stderr.isatty(), soft_wrap=True)
+    stream = open(  # noqa: SIM115
+        _duplicate(2), "w", encoding=terminal.encoding(), errors=terminal.ERRORS, buffering=1
+    )
+    console = Terminal(file=stream, force_terminal=sys.stderr.isatty(), soft_wrap=True)
     try:
         result = local.run(
             reader.load(config_file),
@@ -102,7 +105,7 @@ def run(config_file: str, span: str | None, wait_seconds: float, as_json: bool) 
     if as_json:
         click.echo(result.to_json())
     else:
-        show(result, Console(soft_wrap=True), config_file)
+        show(result, Terminal(soft_wrap=True), config_file)
     raise SystemExit(result.exit_code)
 
 
@@ -110,32 +113,33 @@ def _duplicate(descriptor: int) -> int:
     return os.dup(descriptor)
 
 
-def show(result: RunResult, console: Console, config_file: str) -> None:
+def show(result: RunResult, console: Terminal, config_file: str) -> None:
     """The summary, and the next command to type."""
     console.print()
-    headline = f"{_MARKS[result.status]}  span {result.span}, run {result.run_id}"
+    headline = f"  span {result.span}, run {result.run_id}"
     if result.model_version is not None:
         headline += f", version {result.model_version}"
-    console.print(f"{headline}, {result.wall_seconds:.0f} s", highlight=False)
+    headline += f", {result.wall_seconds:.0f} s"
+    console.print(Text.assemble(_MARKS[result.status], terminal.one_line(headline)))
     if result.message:
         style = "red" if result.status == "failed" else None
-        console.print(result.message, style=style, markup=False, highlight=False)
+        console.print(result.message, style=style, highlight=False)
     for note in result.notes:
-        console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
+        console.print(f"note: {note}", style="yellow", highlight=False)
     for name, value in summary(result) if result.rows else ():
-        console.print(f"{name:<16}{value}", markup=False, highlight=False)
+        console.print(f"{name:<16}{value}", highlight=False)
     if result.metrics:
         console.print(_metrics(result))
     for finding in result.gates.get("data", {}).get("findings", []):
         if finding["policy"] != "block":
-            console.print(_warning(finding), style="yellow", markup=False, highlight=False)
+            console.print(_warning(finding), style="yellow", highlight=False)
     if result.gates.get("data", {}).get("retrain") and result.status != "pushed":
         console.print("what serves was made from other data: push a model made from newer spans")
     written = result.gates.get("schema", {}).get("written")
     if written:
         console.print(f"schema inferred and written to {written}: review it and commit it")
     if result.report:
-        console.print(f"page: {_nearby(result.report)}", markup=False, highlight=False)
+        console.print(f"page: {_nearby(result.report)}", highlight=False)
     if result.status == "failed" and result.log:
         console.print(f"log: {result.log}", highlight=False)
     console.print(f"next: {following(result, config_file)}", style="dim", highlight=False)
@@ -172,10 +176,10 @@ def summary(result: RunResult) -> list[tuple[str, str]]:
     return rows
 
 
-def _metrics(result: RunResult) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("metric", "candidate", "champion"):
-        table.add_column(heading, justify="left" if heading == "metric" else "right")
+def _metrics(result: RunResult) -> Sheet:
+    table = Sheet("metric")
+    for heading in ("candidate", "champion"):
+        table.add_column(heading, justify="right")
     for name in ("auc", "log_loss", "calibration", "mean_prediction", "mean_label"):
         table.add_row(name, _number(result.metrics, name), _number(result.champion_metrics, name))
     return table

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.cli import terminal
 from pipeline.cli.options import config_option, json_option
 from pipeline.errors import DataError
 
@@ -52,12 +53,16 @@ def diff(config_file: str, span: str | None, whole_window: bool, as_json: bool) 
             item["line"] = lines.get(item["feature"], "")
         click.echo(json.dumps({"spans": seen.spans, "rows": seen.total, "differences": listed}))
     elif not change.differences:
-        click.echo(f"nothing: {seen.total:,} rows of {_told(seen.spans)} are as the schema says")
+        terminal.echo(f"nothing: {seen.total:,} rows of {_told(seen.spans)} are as the schema says")
     else:
-        click.echo(f"{seen.total:,} rows of {_told(seen.spans)} against {config.data.schema_file}")
+        terminal.echo(
+            f"{seen.total:,} rows of {_told(seen.spans)} against {config.data.schema_file}"
+        )
         _show(change, lines)
         if any(difference.acceptable for difference in change.differences):
-            click.echo(f"next: headrace schema accept{_options(config_file, span, whole_window)}")
+            terminal.echo(
+                f"next: headrace schema accept{_options(config_file, span, whole_window)}"
+            )
     if change.differences:
         raise SystemExit(DIFFERS)
 
@@ -106,12 +111,12 @@ def accept(
     if after != before:
         schema_file.write(path, after)
         told = ", ".join(names) or "the table's profile"
-        click.echo(f"{path}: {told} accepted; review it (git diff) and commit it")
+        terminal.echo(f"{path}: {told} accepted; review it (git diff) and commit it")
     else:
-        click.echo(f"{path}: nothing to write")
+        terminal.echo(f"{path}: nothing to write")
     left = [d for d in change.differences if not d.acceptable]
     if left and not features:
-        click.echo("left to do:")
+        terminal.echo("left to do:")
         _show(change, lines, only_left=True)
         raise SystemExit(DIFFERS)
 
@@ -162,13 +167,13 @@ def _show(change: Change, lines: dict[str, str], *, only_left: bool = False) -> 
         if only_left and difference.acceptable:
             continue
         mark = "~" if difference.acceptable else "!"
-        click.echo(f"  {mark} {difference.message}")
+        terminal.echo(f"  {mark} {difference.message}")
         if difference.feature in lines:
-            click.echo("      add to [features]:")
+            terminal.echo("      add to [features]:")
             for line in lines[difference.feature].splitlines():
-                click.echo(f"        {line}")
+                terminal.echo(f"        {line}")
         elif difference.remedy:
-            click.echo(f"      {difference.remedy}")
+            terminal.echo(f"      {difference.remedy}")
 
 
 def _told(spans: list[str]) -> str:

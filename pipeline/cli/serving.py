@@ -6,8 +6,6 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from pipeline.config import Config
 from pipeline.errors import RunError
@@ -80,18 +78,3 @@ def changed_lines(changed: Mapping[int, Sequence[str]]) -> list[str]:
         )
         for number, problems in sorted(changed.items())
     ]
-
-
-def sheet(*headings: str) -> Table:
-    """An empty table."""
-    made = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in headings:
-        made.add_column(heading, no_wrap=True)
-    return made
-
-
-def show(table: Table) -> None:
-    """Prints a table, cut to no width where it goes into a pipe."""
-    console = Console()
-    # Into a pipe there is no width to fit; a table cut at 80 columns would lose what is asked for.
-    (console if console.is_terminal else Console(width=200)).print(table)

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from pipeline.cli import serving
+from pipeline.cli import serving, terminal
 from pipeline.cli.options import config_option, json_option
+from pipeline.cli.tables import Sheet, print_table
 from serving import client as clients
 
 
@@ -42,14 +43,12 @@ def status(config_file: str, addresses: tuple[str, ...], as_json: bool) -> None:
         }
         click.echo(json.dumps(told))
         return
-    click.echo(f"{registry.model_name} in {registry.folder}")
+    terminal.echo(f"{registry.model_name} in {registry.folder}")
     if not on_disk:
-        click.echo(serving.NO_MODEL)
+        terminal.echo(serving.NO_MODEL)
     reached = [server for server in servers if server["reachable"]]
     told_of = {said["version"] for server in reached for said in server["versions"]}
-    sheet = serving.sheet(
-        "version", "labels", "on disk", *(server["address"] for server in reached)
-    )
+    sheet = Sheet("version", "labels", "on disk", *(server["address"] for server in reached))
     for number in sorted({*on_disk, *told_of}, reverse=True):
         sheet.add_row(
             str(number),
@@ -58,14 +57,14 @@ def status(config_file: str, addresses: tuple[str, ...], as_json: bool) -> None:
             *(_state(server, number) for server in reached),
         )
     if sheet.row_count:
-        serving.show(sheet)
+        print_table(sheet)
     for line in serving.changed_lines(changed):
-        click.echo(line)
+        terminal.echo(line)
     if not reached:
-        click.echo("server not reachable; start one with headrace serve. Tried:")
+        terminal.echo("server not reachable; start one with headrace serve. Tried:")
     for server in servers:
         if server["error"]:
-            click.echo(f"  {server['error']}")
+            terminal.echo(f"  {server['error']}")
 
 
 def _server(address: str, model: str) -> dict[str, Any]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import traceback
 from collections.abc import Iterator
 from typing import TextIO
+
+from serving.printable import printable
 
 #: Set before TensorFlow is imported, unless the user has set them.
 ENVIRONMENT = {
@@ -29,12 +32,18 @@ def output_to(log: str) -> Iterator[TextIO]:
     sys.stdout.flush()
     sys.stderr.flush()
     saved_out, saved_err = os.dup(1), os.dup(2)
-    terminal = os.fdopen(os.dup(saved_err), "w", buffering=1, encoding="utf-8")
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    terminal = os.fdopen(
+        os.dup(saved_err), "w", buffering=1, encoding=encoding, errors="backslashreplace"
+    )
+    records = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(_Record)
     try:
         os.dup2(target, 1)
         os.dup2(target, 2)
         yield terminal
     finally:
+        logging.setLogRecordFactory(records)
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError):  # a full disk takes no log
                 stream.flush()
@@ -56,4 +65,14 @@ def silenced() -> Iterator[None]:
 def trace(error: BaseException) -> None:
     """Writes an error's trace to the log, if the disk still takes it."""
     with contextlib.suppress(OSError):
-        traceback.print_exception(error)
+        sys.stderr.write(indented("".join(traceback.format_exception(error))) + "\n")
+
+
+def indented(text: str) -> str:
+    """A text of the log: below its first line all is indented, so that no name forges a line."""
+    return "\n    ".join(printable(line) for line in text.rstrip("\n").split("\n"))
+
+
+class _Record(logging.LogRecord):
+    def getMessage(self) -> str:  # noqa: N802 - logging's name
+        return indented(super().getMessage())

@@ -7,8 +7,10 @@ import sys
 
 import click
 
+from pipeline.cli import terminal
 from pipeline.cli.extra import require
 from pipeline.cli.options import config_option, json_option
+from pipeline.cli.tables import Terminal
 from pipeline.cli.vertex.common import (
     COMPILER,
     compiled,
@@ -42,8 +44,8 @@ def compile(config_file: str, image: str | None, out: str | None) -> None:  # no
             f"{out}: cannot be written ({error.strerror or error}). Name another file with --out."
         ) from error
     tasks = len(job["pipelineSpec"]["root"]["dag"]["tasks"])
-    click.echo(f"{out}: {tasks} tasks, {len(content):,} bytes", err=True)
-    click.echo(f"next: headrace vertex lint {out}{config_argument(config_file)}", err=True)
+    terminal.echo(f"{out}: {tasks} tasks, {len(content):,} bytes", err=True)
+    terminal.echo(f"next: headrace vertex lint {out}{config_argument(config_file)}", err=True)
 
 
 @click.command()
@@ -68,8 +70,8 @@ def lint(file: str | None, config_file: str, python: str | None, as_json: bool) 
         click.echo(json.dumps({"findings": [vars(finding) for finding in found]}))
     else:
         for finding in found:
-            click.echo(f"{finding}  [{finding.check}]")
-        click.echo(counted(found))
+            terminal.echo(f"{finding}  [{finding.check}]")
+        terminal.echo(counted(found))
     raise SystemExit(1 if found else 0)
 
 
@@ -80,13 +82,11 @@ def lint(file: str | None, config_file: str, python: str | None, as_json: bool) 
 @json_option
 def dataflow(config_file: str, nodes: tuple[str, ...], out: str | None, as_json: bool) -> None:
     """Build the Dataflow job of each Beam component here and check it; nothing is sent."""
-    from rich.console import Console
-
     from pipeline.vertex import prepare
 
     config = load(config_file)
     prepare.view(prepare.for_dataflow(config))
-    status = Console(stderr=True).status("loading Beam and TFX")
+    status = Terminal(stderr=True).status("loading Beam and TFX")
     with status, silently():
         from pipeline.vertex.dataflow import dry_run
 
@@ -98,14 +98,14 @@ def dataflow(config_file: str, nodes: tuple[str, ...], out: str | None, as_json:
         click.echo(json.dumps({"jobs": jobs, "findings": [vars(each) for each in found]}))
     else:
         for each in components:
-            click.echo(
+            terminal.echo(
                 f"{each.node:<16}{each.steps:4} steps, graph {each.graph_bytes / 1e3:,.0f} kB, "
                 f"request {each.request_bytes / 1e3:,.0f} kB; {each.machine or 'default machine'}, "
                 f"up to {each.max_workers or 'any number of'} workers"
             )
         for image in sorted({each.image for each in components}):
-            click.echo(f"workers run {image}")
+            terminal.echo(f"workers run {image}")
         for finding in found:
-            click.echo(f"{finding}  [{finding.check}]")
-        click.echo(counted(found))
+            terminal.echo(f"{finding}  [{finding.check}]")
+        terminal.echo(counted(found))
     raise SystemExit(1 if found else 0)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.cli import terminal
 from pipeline.cli.extra import require
 from pipeline.cli.options import config_option, json_option
+from pipeline.cli.tables import Terminal
 from pipeline.cli.vertex.common import (
     CLIENT,
     COMPILER,
@@ -68,26 +70,30 @@ def submit(
         raise HeadraceError(f"the job is not sent ({counted(found)}):\n{listed}")
     if cron:
         name = jobs.schedule(config, job, cron=cron)
-        click.echo(json.dumps({"schedule": name}) if as_json else f"scheduled: {name}")
+        if as_json:
+            click.echo(json.dumps({"schedule": name}))
+        else:
+            terminal.echo(f"scheduled: {name}")
         return
     page = jobs.submit(config, job, span=span, job_id=chosen)
     if not as_json:
-        click.echo(f"submitted: {chosen}\n{page}")
+        terminal.echo(f"submitted: {chosen}\n{page}")
     if sync:
         _waited(config, chosen, as_json)
     elif as_json:
         click.echo(json.dumps({"job": chosen, "page": page}))
     else:
-        click.echo(f"next: headrace vertex status {chosen}{config_argument(config_file)}", err=True)
+        terminal.echo(
+            f"next: headrace vertex status {chosen}{config_argument(config_file)}", err=True
+        )
 
 
 def _waited(config: Config, job_id: str, as_json: bool) -> None:
-    from rich.console import Console
 
     from pipeline.cli.run import Progress
     from pipeline.vertex import api, jobs
 
-    watch = watcher(Progress(Console(stderr=True, soft_wrap=True)))
+    watch = watcher(Progress(Terminal(stderr=True, soft_wrap=True)))
     found = jobs.wait(config, job_id, watch, poll_seconds=0.1 if api.emulator() else 15.0)
     _show(found, as_json)
 
@@ -110,11 +116,11 @@ def _show(found: JobStatus, as_json: bool) -> None:
     else:
         for task in found.tasks:
             line = f"  {task.name:<36}{task.state:<16}{task.seconds:8.1f} s"
-            click.echo(f"{line}  {task.error}".rstrip())
+            terminal.echo(f"{line}  {task.error}".rstrip())
         version = f", version {found.model_version}" if found.model_version else ""
-        click.echo(f"{found.status}  job {found.job} ({found.state}){version}")
+        terminal.echo(f"{found.status}  job {found.job} ({found.state}){version}")
         if found.message:
-            click.echo(found.message)
+            terminal.echo(found.message)
     raise SystemExit(found.exit_code)
 
 
@@ -127,7 +133,7 @@ def cancel(job: str, config_file: str) -> None:
     from pipeline.vertex import jobs
 
     jobs.cancel(config, job)
-    click.echo(
+    terminal.echo(
         f"cancelling: {job}\nnext: headrace vertex status {job}{config_argument(config_file)}"
     )
 
@@ -142,7 +148,7 @@ def logs(job: str, node: str | None, config_file: str) -> None:
     from pipeline.vertex import jobs
 
     for name, line in jobs.logs(config, job, node):
-        click.echo(f"{name}: {line}")
+        terminal.echo(f"{name}: {line}")
 
 
 def _connected(config_file: str) -> Config:

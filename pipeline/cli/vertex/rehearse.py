@@ -11,6 +11,7 @@ import click
 
 from pipeline.cli.extra import require
 from pipeline.cli.options import config_option, json_option
+from pipeline.cli.tables import Sheet, Terminal
 from pipeline.cli.vertex.common import CLIENT, COMPILER, load, watcher
 
 if TYPE_CHECKING:
@@ -52,8 +53,6 @@ def rehearse(
     """Run the compiled job on a twin of Vertex on this machine. Exit codes as `headrace run`."""
     import shutil
 
-    from rich.console import Console
-
     from pipeline.cli.run import Progress, show
     from pipeline.local import quiet
     from pipeline.vertex import prepare
@@ -64,7 +63,7 @@ def rehearse(
     faults = Faults.parse(fault_names)
     prepare.view(config)
     os.environ.update({k: v for k, v in quiet.ENVIRONMENT.items() if k not in os.environ})
-    progress = Progress(Console(stderr=True, soft_wrap=True))
+    progress = Progress(Terminal(stderr=True, soft_wrap=True))
     progress.node("imports", None)
     from pipeline.vertex import jobs
     from pipeline.vertex.twin import rehearse as twins
@@ -90,7 +89,7 @@ def rehearse(
         told = {**json.loads(result.to_json()), "parity": [vars(row) for row in rows]}
         click.echo(json.dumps(told))
     else:
-        console = Console(soft_wrap=True)
+        console = Terminal(soft_wrap=True)
         show(result, console, config_file)
         if rows:
             console.print(_parity(rows))
@@ -99,12 +98,10 @@ def rehearse(
 
 
 def _parity(rows: list[Row]) -> Any:
-    from rich.table import Table
+    from rich.text import Text
 
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("parity", "local", "twin", ""):
-        table.add_column(heading)
+    table = Sheet("parity", "local", "twin", "", no_wrap=False)
     for row in rows:
-        mark = "[green]✔[/]" if row.same else "[red]✘ differs[/]"
+        mark = Text("✔", "green") if row.same else Text("✘ differs", "red")
         table.add_row(row.what, row.local, row.twin, mark)
     return table
