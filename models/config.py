@@ -18,6 +18,8 @@ RawType = Literal["float", "int", "string"]
 MISSING_FLOAT = float("nan")
 MISSING_INT = -1
 MISSING_STRING = ""
+#: The years 1 to 9999 in seconds since 1970: a count beyond them is one of smaller units.
+FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799
 
 
 class Section(BaseModel):

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from models.config import Features, raw_columns
+from models.config import FIRST_SECOND, LAST_SECOND, Features, Timestamp, raw_columns
 
 CONTRACT_FILE = "assets.extra/headrace_contract.json"
 SERVING = "SERVING"
@@ -33,7 +33,7 @@ def contract(
         `signatures`; `not_served`: columns that must not be there; and by column `features`:
         `type` (`float`, `int`, `string`), `presence` (least share of rows with a value), and
         where the schema has them `values` with `mass` (least share of values that are listed),
-        `min` and `max` (both inclusive).
+        `min` and `max` (both inclusive). Of a timestamp always `min`, `max` and `moment`.
     """
     domains = {domain.name: domain for domain in schema.string_domain}
     kinds = raw_columns(features)
@@ -51,6 +51,9 @@ def contract(
             rule["mass"] = least_mass(feature)
         low, high = bounds(feature)
         rule |= {key: bound for key, bound in (("min", low), ("max", high)) if bound is not None}
+        if isinstance(features[feature.name], Timestamp):
+            # Milliseconds in place of seconds are a number as good as any, of the year 56,000.
+            rule = {"min": FIRST_SECOND, "max": LAST_SECOND} | rule | {"moment": True}
         rules[feature.name] = rule
     return {
         "environment": SERVING,

@@ -10,10 +10,18 @@ from __future__ import annotations
 
 import re
 
+from models.config import FIRST_SECOND, LAST_SECOND
+
 #: What one second is in the units that `data.time_formats` may name.
 PER_SECOND = {"milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
-#: The years 1 to 9999: a count beyond them is one of other units.
-FIRST, LAST = -62_135_596_800, 253_402_300_799
+#: A count beyond these is one of other units.
+FIRST, LAST = FIRST_SECOND, LAST_SECOND
+#: Numbers that are dates: format → least and largest.
+NUMBERED = {
+    "%Y%m%d": (19000101, 21001231),
+    "%Y%m%d%H%M": (190001010000, 210012312359),
+    "%Y%m%d%H%M%S": (19000101000000, 21001231235959),
+}
 
 #: Seconds until the year 2128; milliseconds until then begin in February 1970.
 _LATE = 5e9

@@ -19,6 +19,7 @@ from pipeline.ingest import deal, reader, repeats, sample, shift
 from pipeline.ingest.encode import ARROW_TYPES, ExampleWriter, to_lists
 from pipeline.ingest.label_check import refuse_other_labels
 from pipeline.ingest.plan import Dealing, IngestPlan, Shard, ShardReport
+from pipeline.ingest.unit_check import refuse_other_units
 from pipeline.spans import Window
 
 #: Rows held at once. Large enough that per-batch work vanishes, small enough (some tens of
@@ -45,6 +46,7 @@ def ingest(shard: Shard, plan: IngestPlan, output: str) -> ShardReport:
             types, report.new_columns = reader.open_source(connection, shard.path, local, plan)
             reader.verify(shard.path, local)
             judge(connection, types, shard, plan)
+            refuse_other_units(connection, shard.path, types, plan)
             refuse_other_labels(connection, shard.path, plan.label.expression)
             for batch in _batches(connection, shard, plan):
                 _write(batch, shard, plan, output, writers, samplers, report)
@@ -304,6 +306,7 @@ def check(shard: Shard, plan: IngestPlan) -> None:
     with sql.connect() as connection, reader.localized(shard.path) as local:
         types, _ = reader.open_source(connection, shard.path, local, plan, beginning=True)
         judge(connection, types, shard, plan)
+        refuse_other_units(connection, shard.path, types, plan)
         refuse_other_labels(connection, shard.path, plan.label.expression)
 
 

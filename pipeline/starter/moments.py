@@ -53,12 +53,6 @@ _OTHER = re.compile(r"(?i)[\d:._/T-]{4,}|(mon|tue|wed|thu|fri|sat|sun)[a-z]* ")
 #: Counts from the year 1989 to 2103, by unit.
 _UNITS = {None: 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 _EARLY, _LATE = 6e8, 4.2e9
-#: Numbers that are dates: format → least and largest.
-_NUMBERED = {
-    "%Y%m%d": (19000101, 21001231),
-    "%Y%m%d%H%M": (190001010000, 210012312359),
-    "%Y%m%d%H%M%S": (19000101000000, 21001231235959),
-}
 _TIME_WORDS = re.compile(
     r"(?i)(^|[^a-z])(time|timestamp|ts|date|datetime|dt|epoch|created|updated|at|on|when|day)"
     r"($|[^a-z])|(?<=[a-z])(Time|Timestamp|Date|At)($|[A-Z_])"
@@ -106,7 +100,7 @@ def look(
     """
     form, other = "auto", None
     if high is not None:
-        found = _of_numbers(connection, name) if high >= _NUMBERED["%Y%m%d"][0] else None
+        found = _of_numbers(connection, name) if high >= moments.NUMBERED["%Y%m%d"][0] else None
     elif kind == "VARCHAR":
         found, other = _of_texts(connection)
     else:
@@ -253,7 +247,7 @@ def _of_numbers(connection: duckdb.DuckDBPyConnection, name: str) -> str | None:
         return None
     low, high = points
     named = bool(_TIME_WORDS.search(name))
-    for form, (least, most) in _NUMBERED.items():
+    for form, (least, most) in moments.NUMBERED.items():
         if whole and (named or most > 1e13) and least <= low and high <= most:
             good, all_ = _counts(connection, [form])[form]
             if good >= _SHARE * all_ > 0:

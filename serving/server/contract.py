@@ -82,6 +82,7 @@ class _Column:
     high: float | None
     values: frozenset[bytes] | None
     mass: float
+    moment: bool
 
     @classmethod
     def of(cls, name: str, rule: Mapping[str, Any]) -> _Column:
@@ -94,6 +95,7 @@ class _Column:
             _bound(rule.get("max"), rule["type"]),
             None if values is None else frozenset(value.encode() for value in values),
             float(rule.get("mass", 1.0)),
+            bool(rule.get("moment", False)),
         )
 
     def check(self, array: np.ndarray, times: int) -> Iterator[Broken]:
@@ -163,11 +165,17 @@ class _Column:
         self, below: Sequence[Any] | np.ndarray, above: Sequence[Any] | np.ndarray, times: int
     ) -> Iterator[Broken]:
         if len(below):
-            told = f"must be at least {self.low:g}"
+            told = f"must be at least {self._figure(self.low)}"
             yield Broken(self.name, "below", len(below) * times, _plain(below[0]), True, told)
         if len(above):
-            told = f"must be at most {self.high:g}"
+            told = f"must be at most {self._figure(self.high)}"
             yield Broken(self.name, "above", len(above) * times, _plain(above[0]), True, told)
+
+    def _figure(self, bound: float | None) -> str:
+        """A bound in words."""
+        if not self.moment:
+            return f"{bound:g}"
+        return f"{bound:.0f}, in seconds since 1970 (not in milliseconds)"
 
 
 def _bound(bound: float | None, kind: str) -> float | None:

@@ -90,3 +90,37 @@ def test_it_is_in_the_export_and_among_the_hashes_of_its_files(trained: Any) -> 
     }
     record = json.loads((trained.model / "assets.extra/headrace_training.json").read_text())
     assert CONTRACT_FILE in record["files"]
+
+
+def test_a_moment_in_milliseconds_breaks_it() -> None:
+    from serving.server.contract import Contract
+
+    schema = text_format.Parse(
+        'feature { name: "at" type: INT } '
+        'feature { name: "since" type: INT int_domain { min: 5 } }',
+        schema_pb2.Schema(),
+    )
+    features = features_from_json(
+        '{"at": {"kind": "timestamp"}, "since": {"kind": "timestamp", "parts": []}}'
+    )
+    made = contract(schema, features, {"serving_default": "columns"})
+    assert made["features"] == {
+        "at": {
+            "type": "int",
+            "presence": 0.0,
+            "min": -62135596800,
+            "max": 253402300799,
+            "moment": True,
+        },
+        "since": {"type": "int", "presence": 0.0, "min": 5, "max": 253402300799, "moment": True},
+    }
+    held = Contract(json.dumps(made))
+    good = {"at": np.array([1704445500, -1, -62135596800]), "since": np.array([253402300799] * 3)}
+    assert held.check("serving_default", good) == (3, [])
+    wrong = good | {"at": np.array([1704445500, 1704445500000, 1704445500000000])}
+    (_, (broken,)) = held.check("serving_default", wrong)
+    assert (broken.feature, broken.rule, broken.count, broken.forbidden) == ("at", "above", 2, True)
+    assert (
+        "1704445500000, and it must be at most 253402300799, in seconds since 1970 (not in mil"
+        in (broken.said(3))
+    )

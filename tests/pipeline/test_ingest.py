@@ -6,6 +6,7 @@ import decimal
 import gzip
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -651,3 +652,59 @@ def test_two_attempts_at_a_file_do_not_mix(tmp_path: Path, examples_of: Any) -> 
     first.close()
     assert len(examples_of(tmp_path, "train")) == 6
     assert not list(Path(partial_folder(str(tmp_path))).iterdir())
+
+
+@pytest.mark.parametrize(
+    "value, form, told",
+    [
+        (1575158400000, None, 'would be milliseconds. Set data.time_formats.started = "milli'),
+        ("1575158400000", None, "would be milliseconds"),
+        (1575158400.5e6, None, "would be microseconds"),
+        (1575158400 * 10**9, None, "would be nanoseconds"),
+        (20191205, None, 'dates written as numbers, .*Set data.time_formats.started = "%Y%m%d"'),
+        (20191205103000, None, '"%Y%m%d%H%M%S"'),
+        (1575158400, "milliseconds", "January or February 1970. They are seconds: remove"),
+        (1575158400000, "microseconds", 'February 1970. Set it to "milliseconds"'),
+    ],
+)
+def test_counts_of_another_unit_are_told(bench: Any, value: Any, form: Any, told: str) -> None:
+    formats = {"started": form} if form else {}
+    plan = bench.plan(data={"time_formats": formats})
+    rows = bench.rows(30, started=[value] * 30)
+    path = bench.write_csv("a.csv", rows)
+    shard = Shard(0, 1, str(path), "2019-12", None, None, "train")
+    for message in (bench.ingest(path, plan).report.error, _refused(shard, plan)):
+        assert message is not None and message.startswith(f"{path}: started holds")
+        assert re.search(told, message)
+
+
+def _refused(shard: Shard, plan: IngestPlan) -> str:
+    with pytest.raises(DataError) as caught:
+        shard_work.check(shard, plan)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1575158400, 253402300799],  # 9999-12-31: it never ends
+        [0, -2208988800],
+        ["2019-12-01 08:00:00", "1575158400"],
+    ],
+)
+def test_counts_of_seconds_are_left_in_peace(bench: Any, values: list[Any]) -> None:
+    rows = bench.rows(30, started=values * 15)
+    assert bench.ingest(bench.write_csv("a.csv", rows)).report.error is None
+
+
+def test_one_count_that_is_too_large_is_refused(bench: Any) -> None:
+    rows = bench.rows(30, started=[1575158400] * 29 + [1575158400000])
+    made = bench.ingest(bench.write_csv("a.csv", rows))
+    assert made.report.reasons == {"type: started is not timestamp": 1}
+
+
+def test_dates_of_zeros_are_missing_in_ingestion(bench: Any) -> None:
+    rows = bench.rows(2, started=["0000-00-00 00:00:00", "2019-12-01 24:00:00"])
+    made = bench.ingest(bench.write_csv("a.csv", rows))
+    assert made.report.reasons == {}
+    assert [example.get("started") for example in made.kept] == [None, [1575244800]]
