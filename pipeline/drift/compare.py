@@ -87,7 +87,11 @@ def thresholds(
     bounds: dict[Test, float] = {}
     unknown = [feature for feature in features if feature.name not in calibrated]
     if unknown and current_rows:
-        null = noise.permuted(unknown, current_rows, replicates=_REPLICATES, seed=0)
+        null = (
+            noise.dealt(unknown, replicates=_REPLICATES, seed=0)
+            if kind == "profile"
+            else noise.permuted(unknown, current_rows, replicates=_REPLICATES, seed=0)
+        )
         bounds = own.thresholds(unknown, null, false_alarms, kind)
     for known in (calibrated, contract):
         for name, by_measure in known.items():

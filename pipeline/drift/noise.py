@@ -70,6 +70,26 @@ def permuted(
     return made
 
 
+def dealt(features: Sequence[Binned], *, replicates: int, seed: int) -> dict[Test, Array]:
+    """The same where rows of different features do not belong together, as those of a profile.
+
+    Args:
+        features: binned; the last part is the current one.
+        replicates: how often rows are dealt.
+        seed: of the dealing.
+
+    Returns:
+        Feature and measure → distances [replicates].
+    """
+    random = np.random.default_rng(seed)
+    made: dict[Test, Array] = {}
+    for feature in features:
+        total = np.bincount(feature.codes, minlength=len(feature.labels))
+        counts = random.multivariate_hypergeometric(total, feature.sizes[-1], size=replicates)
+        made |= distances(feature.type, feature.name, total - counts, counts)
+    return made
+
+
 def by_chance(null: Distances, false_alarms: int) -> dict[Test, float]:
     """Thresholds that chance alone passes in one of so many comparisons, all tests together.
 

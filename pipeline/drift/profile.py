@@ -8,7 +8,6 @@ large (`own.LARGE`) is told as drift.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast, get_args
 
@@ -22,7 +21,6 @@ from pipeline.config import Config
 from pipeline.drift import compare, profile_text
 from pipeline.drift.bins import MAX_VALUES, MISSING, OTHERS, Binned, binned
 from pipeline.drift.columns import Column, columns
-from pipeline.drift.noise import Test
 from pipeline.drift.profile_text import Profile
 from pipeline.drift.report import Comparison, Feature, Side
 from pipeline.drift.words import message
@@ -37,6 +35,8 @@ _VALUES, _FREQUENT = 100, 0.01
 _FEW = 5
 #: Characters of a value that a reviewer reads.
 _LONG = 200
+#: Values looked at in all, and rows of a wide table.
+_CELLS, _ROWS = 4_000_000, 2_000
 #: Parts that say when a row is from: later rows have others, and nothing is wrong.
 _OF_TIME = ("year", "month", "day_of_month")
 
@@ -51,9 +51,15 @@ def of(rows: pa.Table, config: Config) -> dict[str, Profile]:
 
     Args:
         rows: typed, with the label.
-        config: the configuration; of more rows than `drift.sample_rows` so many, evenly.
+        config: the configuration; of more rows than `drift.sample_rows` so many, evenly; of very
+            wide tables fewer.
     """
-    return measured(_some(rows, config.drift.sample_rows), config.features, config.label.name)
+    return measured(_some(rows, _limit(config)), config.features, config.label.name)
+
+
+def _limit(config: Config) -> int:
+    """Rows that are looked at: fewer where there are very many columns."""
+    return min(config.drift.sample_rows, max(_ROWS, _CELLS // max(1, len(config.features))))
 
 
 def _some(rows: pa.Table, limit: int) -> pa.Table:
@@ -108,7 +114,7 @@ def moved(
     """
     if not wanted(config):
         return
-    limit, name = config.drift.sample_rows, config.label.name
+    limit, name = _limit(config), config.label.name
     made = against(
         profile_text.read(schema),
         _some(rows, limit),
@@ -211,27 +217,15 @@ def against(
             made.append(_with(profile, _single(column)))
     if not made or not rows.num_rows:
         return None
-    bounds: dict[Test, float] = {}
-    # Rows are dealt anew for all features at once: those that were accepted apart rest on others.
-    for _, alike in itertools.groupby(sorted(made, key=_size), _size):
-        bounds |= compare.thresholds(
-            list(alike),
-            {},
-            {},
-            current_rows=rows.num_rows,
-            false_alarms=false_alarms,
-            kind="profile",
-        )
+    bounds = compare.thresholds(
+        made, {}, {}, current_rows=rows.num_rows, false_alarms=false_alarms, kind="profile"
+    )
     reviewed = max(feature.sizes[0] for feature in made)
     sides = (
         Side(label=REVIEWED, rows=reviewed, sampled=reviewed),
         Side(label="the table", rows=rows.num_rows, sampled=rows.num_rows),
     )
     return compare.compare("profile", sides, made, bounds)
-
-
-def _size(feature: Binned) -> int:
-    return len(feature.codes)
 
 
 def _with(profile: Profile, column: Column) -> Binned:
