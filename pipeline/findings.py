@@ -11,6 +11,7 @@ from models.config import Section
 from pipeline import schema_fit
 from pipeline.config import Allowed, Config, GatesConfig, Kind
 from pipeline.drift.report import WorstBin
+from pipeline.ingest import evidence
 from pipeline.ingest.summary import Ingested, SpanRows
 
 FILE = "verdict.json"
@@ -126,6 +127,30 @@ def of_ingestion(
             )
     yield from _repeated(ingested, policies)
     yield from of_table(ingested)
+    yield from _too_few(ingested)
+
+
+def _too_few(ingested: Ingested) -> Iterator[Finding]:
+    """An answer so rare among the rows evaluated on that bars judge luck."""
+    rows, positives = ingested.rows.get("eval", 0), ingested.positives.get("eval", 0)
+    said = evidence.too_few(rows, positives) if rows else ""
+    if not said:
+        return
+    rarer = min(positives, rows - positives)
+    dealt = ingested.dealt
+    if dealt.get("by") == "spans":
+        spans = len(dealt["eval"])
+        advice = evidence.spans_advice(rarer / spans, spans, len(ingested.spans))
+    else:
+        advice = evidence.table_advice(rarer / dealt.get("share", 1), dealt.get("share", 1))
+    yield Finding(
+        kind="label",
+        feature="",
+        split="eval",
+        message=f"{said}. {advice}",
+        value=rarer,
+        threshold=evidence.FEW,
+    )
 
 
 def of_table(ingested: Ingested) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.errors import DataError
-from pipeline.ingest import shift
+from pipeline.ingest import evidence, shift
 from pipeline.ingest.plan import SPLITS, ShardReport
 from pipeline.ingest.repeats import Repeats, joined
 from pipeline.spans import Span, Window
@@ -97,8 +97,18 @@ class Ingested:
                 raise DataError(
                     f"label.expression: all {rows:,} {what} label {only} in the {split} split "
                     f"({', '.join(self.spans)}); a model needs both classes. Mend the expression, "
-                    "or give it more data."
+                    f"or give it more data.{self._advice(split)}"
                 )
+
+    def _advice(self, split: str) -> str:
+        """How much to evaluate on, where that split alone lacks an answer that is there."""
+        rows, positives = self.rows["train"], self.positives["train"]
+        rarer = min(positives, rows - positives)
+        trained = len(self.dealt.get("train", ()))
+        if split == "train" or not rarer or not trained:
+            return ""
+        spans = len(self.dealt["eval"])
+        return f" {evidence.spans_advice(rarer / trained, spans, len(self.spans))}."
 
     def _refused(self) -> str | None:
         """The span most of whose rows were refused, and why: a label of the rest tells nothing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
@@ -36,6 +36,8 @@ class Judged:
         reasons: number of rows by reason.
         said: values of the label expression that are neither 0 nor 1, with their counts.
         dealing: how rows are parted; None where spans do.
+        unlabelled: rows whose answer is missing.
+        unlabelled_present: of these, rows with a value, by column.
     """
 
     rows: pa.Table
@@ -48,6 +50,8 @@ class Judged:
     reasons: dict[str, int]
     said: list[tuple[str, int]]
     dealing: Dealing | None = None
+    unlabelled: int = 0
+    unlabelled_present: dict[str, int] = field(default_factory=dict)
 
     @property
     def refused_share(self) -> float:
@@ -82,6 +86,7 @@ def judge(
         everything = range(len(sample.files))
         dealing = deal.of_file(connection, plan, _view(connection, sample, names, everything))
     tables, said = [], Counter[str]()
+    unlabelled, present = 0, Counter[str]()
     spans: Counter[str] = Counter()
     refused: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
@@ -114,6 +119,9 @@ def judge(
                 "__eval",
                 pa.array([split == "eval"] * rows.num_rows, pa.bool_()),
             )
+        unknown = rows.filter(pc.match_substring(rows.column("__reason"), "label is missing"))
+        unlabelled += unknown.num_rows
+        present.update({name: len(unknown) - unknown[name].null_count for name in plan.columns()})
         good = pc.equal(rows.column("__reason"), "")
         tables.append(rows.filter(good).drop_columns(["__reason", "__said"]))
         for (index, reason), count in _counted(rows, SHARD, "__reason").items():
@@ -141,6 +149,8 @@ def judge(
         reasons=dict(reasons.most_common()),
         said=said.most_common(20),
         dealing=dealing,
+        unlabelled=unlabelled,
+        unlabelled_present=dict(present),
     )
 
 

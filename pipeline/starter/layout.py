@@ -63,6 +63,7 @@ def draft(state: State, judged: Judged | None) -> Draft:
     draft.remarks["features"] = [
         'What the model sees. Take out (kind = "ignore") whatever is not known yet at the',
         "moment a prediction is asked for.",
+        *(f"Known by then? {question}" for question in state.questions),
     ]
     add["quarantine"] = _quarantine_lines(judged)
     add["quarantine.rules"] = []
@@ -154,7 +155,11 @@ def _window_lines(state: State, judged: Judged | None) -> list[Line]:
     sizes = window_sizes(state.source, state.sample)
     lines = [
         Line("train_spans", sizes["train_spans"]),
-        Line("eval_spans", sizes["eval_spans"], "the newest, which the model has not seen"),
+        Line(
+            "eval_spans",
+            state.eval_spans or sizes["eval_spans"],
+            state.holdout_why or "the newest, which the model has not seen",
+        ),
     ]
     chosen = [item.span for item in state.window.spans]
     if any(b.ordinal - a.ordinal > 1 for a, b in itertools.pairwise(chosen)):
@@ -176,10 +181,9 @@ def _window_lines(state: State, judged: Judged | None) -> list[Line]:
 
 def _table_lines(state: State) -> list[Line]:
     """How the rows of one table are parted."""
-    lines = []
-    if state.sample.rows < 1000:
-        lines.append(Line("holdout", 0.3, "a small table: enough rows to judge a model by"))
-    return lines
+    if state.holdout:
+        return [Line("holdout", state.holdout, state.holdout_why)]
+    return []
 
 
 def _label_remarks(state: State, judged: Judged | None) -> list[str]:

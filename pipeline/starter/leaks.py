@@ -20,7 +20,7 @@ SUSPECT, STRONG = 0.98, 0.9
 #: leak, and a good feature is not thrown away for it.
 EVIDENCE = round(3 / (1 - SUSPECT))
 #: Rows looked at, and the fewest held-out rows of either class that a figure may rest on.
-_ROWS, _FEWEST = 60_000, 10
+_ROWS, FEWEST = 60_000, 10
 _BINS = 64
 #: Weight of the mean in a bin's estimate, in rows: a bin of one row says little.
 _PRIOR = 5.0
@@ -44,17 +44,17 @@ def scores(rows: pa.Table, label: np.ndarray, held_out: np.ndarray) -> dict[str,
         kept = np.random.default_rng(0).permutation(len(label))[:_ROWS]
         rows, label, held_out = rows.take(pa.array(kept)), label[kept], held_out[kept]
     counts = [np.sum(label[mask] == value) for mask in (held_out, ~held_out) for value in (0, 1)]
-    if min(counts) < _FEWEST:
+    if min(counts) < FEWEST:
         return {}
     return {
-        name: auc(_score(_bins(rows.column(name)), label, ~held_out)[held_out], label[held_out])
+        name: auc(score(bins(rows.column(name)), label, ~held_out)[held_out], label[held_out])
         for name in rows.column_names
     }
 
 
-def auc(score: np.ndarray, label: np.ndarray) -> float:
+def auc(scores: np.ndarray, label: np.ndarray) -> float:
     """Area under the ROC curve by the rank sum (Mann–Whitney U), ties counted half."""
-    values, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
+    values, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
     del values
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
     positives = int(np.sum(label == 1))
@@ -63,7 +63,7 @@ def auc(score: np.ndarray, label: np.ndarray) -> float:
     return above / (positives * negatives)
 
 
-def _bins(column: pa.ChunkedArray) -> np.ndarray:
+def bins(column: pa.ChunkedArray) -> np.ndarray:
     """The number of each row's bin, 0 where the value is missing."""
     missing = np.asarray(pc.is_null(column))
     if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
@@ -75,19 +75,20 @@ def _bins(column: pa.ChunkedArray) -> np.ndarray:
             edges = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)[1:-1]))
         else:
             edges = np.unique(known)
-        bins = 1 + np.searchsorted(edges, values, side="right")
+        found = 1 + np.searchsorted(edges, values, side="right")
     else:
         encoded = column.combine_chunks().dictionary_encode()
-        bins = 1 + np.asarray(pc.fill_null(encoded.indices, 0)).astype(np.int64)
-    return np.where(missing, 0, bins)
+        found = 1 + np.asarray(pc.fill_null(encoded.indices, 0)).astype(np.int64)
+    return np.where(missing, 0, found)
 
 
-def _score(bins: np.ndarray, label: np.ndarray, fitted: np.ndarray) -> np.ndarray:
-    size = int(bins.max()) + 1
-    rows = np.bincount(bins[fitted], minlength=size)
-    positives = np.bincount(bins[fitted], weights=label[fitted], minlength=size)
+def score(places: np.ndarray, label: np.ndarray, fitted: np.ndarray) -> np.ndarray:
+    """The smoothed label mean of each row's bin, among the fitted rows."""
+    size = int(places.max()) + 1
+    rows = np.bincount(places[fitted], minlength=size)
+    positives = np.bincount(places[fitted], weights=label[fitted], minlength=size)
     mean = label[fitted].mean()
-    return np.take((positives + _PRIOR * mean) / (rows + _PRIOR), bins)
+    return np.take((positives + _PRIOR * mean) / (rows + _PRIOR), places)
 
 
 def sums(

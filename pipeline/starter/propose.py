@@ -14,7 +14,18 @@ from pipeline.config import Config
 from pipeline.errors import DataError
 from pipeline.ingest import shard as shard_work
 from pipeline.ingest.plan import IngestPlan, Shard
-from pipeline.starter import decide, hunt, labels, layout, row_key, sources, times
+from pipeline.starter import (
+    clothes,
+    decide,
+    enough,
+    hunt,
+    labels,
+    layout,
+    questions,
+    row_key,
+    sources,
+    times,
+)
 from pipeline.starter import profile as profiling
 from pipeline.starter import sample as sampling
 from pipeline.starter.decide import Decision
@@ -40,6 +51,7 @@ class Proposal:
         seen: what was looked at, for a person.
         slack: whether there are rows that were not looked at.
         remarks: what a person should know, most important first.
+        questions: columns that may be known only afterwards, the most suspicious first.
     """
 
     text: str
@@ -53,6 +65,7 @@ class Proposal:
     seen: str
     slack: bool
     remarks: list[str] = field(default_factory=list)
+    questions: list[str] = field(default_factory=list)
 
 
 def propose(path: str, label: str | None, target: str, say: Callable[[str], None]) -> Proposal:
@@ -97,20 +110,25 @@ def propose(path: str, label: str | None, target: str, say: Callable[[str], None
 
 
 def _propose(state: State) -> Proposal:
+    enough.begin(state)
     hunt.by_construction(state)
     _require_features(state)
     judged = _judge(state)
     labels.check(state.label, judged)
+    enough.choose(state, judged)
     times.add_elapsed(state, judged)
     times.name_sentinels(state, judged)
     times.choose_time_column(state, judged)
-    if state.time_column:  # it decides which rows are held out
+    if state.time_column or state.eval_spans or state.holdout:  # they decide what is held out
         judged = _judge(state)
+    clothes.take_off(state, judged)
+    _require_features(state)
     hunt.by_figures(state, judged)
     _require_features(state)
     if not (state.source.has_spans or state.time_column):
         state.row_key, state.row_key_why = row_key.of(state)
     judged = _judge(state)
+    state.questions = questions.of(state, judged)
     text = layout.draft(state, judged).text()
     config = _parse(state, text)
     _bind(state, config)
@@ -126,6 +144,7 @@ def _propose(state: State) -> Proposal:
         seen=state.sample.seen,
         slack=not state.sample.whole,
         remarks=layout.remarks(state, judged),
+        questions=state.questions,
     )
 
 

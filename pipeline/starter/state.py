@@ -55,6 +55,10 @@ class State:
         leaks: columns that give the label away.
         time_column: `data.time_column`, or `""`.
         time_why: why that one.
+        eval_spans: `window.eval_spans`; 0: as many as hold rows enough.
+        holdout: `window.holdout`; 0: the default.
+        holdout_why: why so many spans, or such a share.
+        questions: columns that may be known only afterwards, the most suspicious first.
         row_key: `data.row_key`; none where spans or times part the rows.
         row_key_why: why those.
         scores: AUC of each column alone.
@@ -75,6 +79,10 @@ class State:
     leaks: list[Leak] = field(default_factory=list)
     time_column: str = ""
     time_why: str = ""
+    eval_spans: int = 0
+    holdout: float = 0.0
+    holdout_why: str = ""
+    questions: list[str] = field(default_factory=list)
     row_key: list[str] = field(default_factory=list)
     row_key_why: str = ""
     scores: dict[str, float] = field(default_factory=dict)

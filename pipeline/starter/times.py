@@ -117,7 +117,7 @@ def _cut(judged: Judged, name: str, holdout: float = 0.2) -> deal.Cut | None:
 def _parts_rows(state: State, judged: Judged, name: str) -> bool:
     """Whether the newest by it are about as many rows as are asked for, of both classes."""
     times = numbers(judged.rows.column(name))
-    found = _cut(judged, name)
+    found = _cut(judged, name, state.holdout or 0.2)
     if found is None or BIRTH.search(name):
         return False
     never = sum(share for _, share in found.sentinels)

@@ -102,9 +102,14 @@ def _lines(proposal: Proposal, target: str, schema: str) -> list[str]:
     ]
     if proposal.leaks:
         lines.append("leaks     " + ", ".join(leak.name for leak in proposal.leaks))
-    lines += [f"note: {remark}" for remark in proposal.remarks[:12]]
-    if len(proposal.remarks) > 12:
-        lines.append(f"note: {len(proposal.remarks) - 12} more in the comments of {target}")
+    asked = {question.partition(":")[0] for question in proposal.questions}
+    remarks = [
+        r for r in proposal.remarks if not ("strong alone" in r and r.split(":")[0] in asked)
+    ]
+    lines += [f"note: {remark}" for remark in remarks[:12]]
+    if len(remarks) > 12:
+        lines.append(f"note: {len(remarks) - 12} more in the comments of {target}")
+    lines += [f"known when a prediction is asked for? {one}" for one in proposal.questions]
     here = os.path.relpath(schema) if not os.path.isabs(target) else schema
     lines.append(f"written: {target}, {here}. Read their comments, correct what is wrong")
     return lines
