@@ -109,9 +109,9 @@ class Client:
         """Asks for predictions.
 
         Args:
-            rows: a list of dicts, a dict of lists, a pandas DataFrame, a pyarrow Table, or the
-                path of a .parquet, .csv or .jsonl file. A column left out, and a value of None or
-                NaN, is missing.
+            rows: a list of dicts, a dict of lists (of single values: one row), a pandas
+                DataFrame, a pyarrow Table, or the path of a .parquet, .csv or .jsonl file. A
+                column left out, and a value of None or NaN, is missing.
             signature: to call.
             version: instead of the client's.
             label: instead of the client's.
@@ -128,6 +128,7 @@ class Client:
             ClientError: anything else, such as an unknown signature.
         """
         target = self._chosen(version, label)
+        rows = table.kept(rows)
         for attempt in itertools.count(1):
             metadata = self._resolve(target, timeout, refresh=attempt > 1)
             try:
@@ -236,7 +237,9 @@ class Client:
         signature = metadata.signature(signature_name)
         only = next(iter(signature.inputs)) if len(signature.inputs) == 1 else None
         given = table.of(rows, only)
-        names.check_columns(given.names, signature, metadata, ignore_unknown=ignore_unknown)
+        names.check_columns(
+            given.names, signature, metadata, ignore_unknown=ignore_unknown, rows=given.rows
+        )
         columns = {name: given.column(name) for name in signature.inputs if name in given.names}
         target = Target(metadata.model, metadata.version)
         size = self._batch_size if batch_size is None else batch_size

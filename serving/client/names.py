@@ -48,9 +48,21 @@ def split_address(address: str) -> tuple[str, str]:
 
 
 def check_columns(
-    given: Sequence[str], signature: Signature, metadata: Metadata, *, ignore_unknown: bool
+    given: Sequence[str],
+    signature: Signature,
+    metadata: Metadata,
+    *,
+    ignore_unknown: bool,
+    rows: int = 0,
 ) -> None:
     """Compares the rows' columns with the signature's inputs.
+
+    Args:
+        given: names of the columns.
+        signature: to call.
+        metadata: of the version.
+        ignore_unknown: whether the model need not know all.
+        rows: how many; of none, no column is asked for.
 
     Raises:
         RowError: a column that the model does not know, unless these are ignored; or one that
@@ -71,7 +83,7 @@ def check_columns(
         for name, spec in sorted(wanted.items())
         if name not in given and (spec.default is None or values.missing_value(spec) is None)
     ]
-    if needed and given:
+    if needed and (given or rows):
         raise RowError(
             f"the rows lack column {_some(needed)}, which model {metadata.model}, version "
             f"{metadata.version}, cannot do without."

@@ -124,8 +124,9 @@ class RestTransport:
         except httpx.TimeoutException as error:
             deadline.check(self.where)
             raise DeadlineExceeded(f"{self.where} did not answer in time.") from error
-        except httpx.RemoteProtocolError as error:
-            # A server that stops closes idle connections, perhaps as a request is on its way.
+        except (httpx.RemoteProtocolError, httpx.NetworkError) as error:
+            # A server that stops closes idle connections, perhaps as a request is on its way; one
+            # that is killed resets them. A prediction may be asked for again.
             raise Unreachable(f"{self.where} closed the connection: {_why(error)}.") from error
         except httpx.HTTPError as error:
             raise ClientError(f"asking {self.where} failed: {_why(error)}.") from error

@@ -53,14 +53,16 @@ def of(rows: Any, only_input: str | None = None, limit: int | None = None) -> Ta
     """A table of rows.
 
     Args:
-        rows: a list of dicts; a dict of lists; a pandas DataFrame; a pyarrow Table or
-            RecordBatch; the path of a .parquet, .csv(.gz) or .jsonl(.gz) file; or a Table.
+        rows: a list of dicts; a dict of lists, or of single values for one row; a pandas
+            DataFrame; a pyarrow Table or RecordBatch; the path of a .parquet, .csv(.gz) or
+            .jsonl(.gz) file; or a Table.
         only_input: where the signature has one input only, its name: bare values will do then.
         limit: at most so many of the first rows.
 
     Raises:
         RowError: they are something else, or the file cannot be read.
     """
+    table: Table
     if isinstance(rows, Table):
         table = rows
     elif isinstance(rows, str | os.PathLike):
@@ -129,6 +131,16 @@ def read(path: str, limit: int | None = None, dialect: Dialect = Dialect()) -> T
     )
 
 
+def kept(rows: Any) -> Any:
+    """The same rows, to be read more than once: what can be read only once is made a list."""
+    if isinstance(rows, Mapping):
+        return {
+            name: list(values) if isinstance(values, Iterator) else values
+            for name, values in rows.items()
+        }
+    return list(rows) if isinstance(rows, Iterator) else rows
+
+
 def _is_of(rows: object, package: str) -> bool:
     """Whether an object's class is from a package, without importing the package."""
     return type(rows).__module__.partition(".")[0] == package and hasattr(rows, "columns")
@@ -146,7 +158,17 @@ def _of_rows(rows: list[Any], only_input: str | None) -> Table:
 
 
 def _of_columns(columns: Mapping[str, Any]) -> Table:
-    lists = {name: list(values) for name, values in columns.items()}
+    single = [name for name, values in columns.items() if _is_single(values)]
+    if single and len(single) == len(columns):
+        return _of_rows([columns], None)
+    for name, values in columns.items():
+        if name in single or isinstance(values, set | frozenset):
+            got = "one value" if name in single else "a set, which has no order"
+            raise RowError(
+                f"column {name}: must be a list with a value for each row, got {got}. For one row "
+                "give one value for every column, or a list of one dict."
+            )
+    lists = {str(name): list(values) for name, values in columns.items()}
     lengths = {name: len(values) for name, values in lists.items()}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name} {length}" for name, length in lengths.items())
@@ -154,8 +176,29 @@ def _of_columns(columns: Mapping[str, Any]) -> Table:
     return Table(next(iter(lengths.values()), 0), tuple(lists), lists.__getitem__)
 
 
+def _is_single(value: Any) -> bool:
+    """Whether it is a value of one row, rather than a column's values."""
+    if isinstance(value, str | bytes | Mapping) or getattr(value, "ndim", None) == 0:
+        return True
+    return not isinstance(value, Iterable)
+
+
+def _once(names: Iterable[Any], where: str = "") -> list[str]:
+    """Names as text.
+
+    Raises:
+        RowError: two are the same; which column is meant nobody can know.
+    """
+    seen: dict[str, None] = {}
+    for name in map(str, names):
+        if name in seen:
+            raise RowError(f"{where}column {name}: is there twice. Rename one, or leave it out.")
+        seen[name] = None
+    return list(seen)
+
+
 def _of_pandas(frame: Any) -> Table:
-    labels = {str(label): label for label in frame.columns}
+    labels = dict(zip(_once(frame.columns), frame.columns, strict=True))
 
     def column(name: str) -> list[Any]:
         series = frame[labels[name]]
@@ -180,7 +223,7 @@ def _of_arrow(table: Any) -> Table:
         listed: list[Any] = values.to_pylist()
         return listed
 
-    return Table(table.num_rows, tuple(table.schema.names), column)
+    return Table(table.num_rows, _once(table.schema.names), column)
 
 
 def _read_parquet(path: str, limit: int | None) -> Table:
@@ -217,6 +260,7 @@ def _read_csv(path: str, file: IO[str], limit: int | None, dialect: Dialect) -> 
     delimiter = dialect.delimiter or max(_DELIMITERS, key=header.count)
     names = next(csv.reader([header], delimiter=delimiter), [])
     names = [name.strip() for name in names]
+    _once(names, f"{path}, ")
     if not names:
         raise RowError(f"{path}: is empty; the first line must hold the names of the columns.")
     lines = csv.reader(file, delimiter=delimiter)

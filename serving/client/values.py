@@ -102,13 +102,26 @@ def _nested(
             shape = (1,) * (len(spec.shape) - 1)  # a bare value for a column of width one
         if common is None:
             common = shape
-        if shape != common or not _allowed(shape, spec):
-            wanted = list(common) if _allowed(common, spec) else f"{spec} with the rows in front"
+        if shape != common or -2 in shape or not _allowed(shape, spec):
             raise RowError(
-                f"row {row}, column {name}: has values of shape {list(shape)}, must be {wanted}."
+                f"row {row}, column {name}: {_of_shape(shape)}, must be {_wanted(common, spec)}."
             )
         flat += [_checked(convert, item, name, row) for item in _flatten(value)]
     return Tensor(spec.dtype, (len(values), *(common or ())), flat)
+
+
+def _of_shape(shape: tuple[int, ...]) -> str:
+    if -2 in shape:
+        return "has values of shapes that differ"
+    return f"has values of shape {list(shape)}"
+
+
+def _wanted(common: tuple[int, ...], spec: TensorSpec) -> str:
+    """Shape of a row's values: what the model asks for, or that of the rows before."""
+    if _allowed(common, spec) and -2 not in common:
+        return f"{list(common)}"
+    inner = () if spec.shape is None else spec.shape[1:]
+    return f"[{', '.join('any' if size < 0 else str(size) for size in inner)}]"
 
 
 def _allowed(shape: tuple[int, ...], spec: TensorSpec) -> bool:

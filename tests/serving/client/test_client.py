@@ -45,6 +45,26 @@ def test_rows_in_rows_out_in_order(client: Client) -> None:
     assert answer.columns["total"] == [5.0, 7.0]
 
 
+def test_a_dict_of_single_values_is_one_row(client: Client, engine: Engine) -> None:
+    answer = client.predict({"x": 1.5, "n": 2, "s": "abc"})
+    assert list(answer) == [{"total": 5.0, "text": "abc"}]
+    assert engine.asked[0][1] == {"x": [1.5], "n": [2], "s": ["abc"]}
+
+
+def test_rows_that_can_be_read_once_are_sent_again_after_a_swap(
+    client: Client, engine: Engine
+) -> None:
+    for rows in ((row for row in ROWS), {"x": iter([1.5, 2]), "n": [2, 3], "s": ["a", "ü"]}):
+        engine.failures = [ServingError(Code.NOT_FOUND, "Servable not found for request")]
+        assert client.predict(rows).columns["total"] == [5.0, 7.0]
+
+
+def test_a_row_without_columns_lacks_them(client: Client) -> None:
+    assert list(client.predict({})) == []
+    with pytest.raises(RowError, match="the rows lack column n, s, x"):
+        client.predict([{}], signature="plain")
+
+
 def test_which_version_answered(client: Client, engine: Engine) -> None:
     engine.versions = {3: "AVAILABLE", 4: "AVAILABLE", 5: "LOADING"}
     engine.labels = {"stable": 3}
@@ -284,3 +304,30 @@ def test_waits_are_jittered_and_bounded() -> None:
     with pytest.raises(Unreachable):  # a wait beyond the deadline is not begun
         retries.run(fail, Deadline(0.4))
     assert waits == []
+
+
+def test_a_connection_that_is_reset_is_tried_again() -> None:
+    import struct
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    asked: list[bytes] = []
+
+    def reset() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                asked.append(connection.recv(1000))
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    threading.Thread(target=reset, daemon=True).start()
+    port = listener.getsockname()[1]
+    with (
+        connect(f"http://127.0.0.1:{port}", model="m", timeout=10, retries=QUICK) as client,
+        pytest.raises(Unreachable, match="closed the connection"),
+    ):
+        client.predict(ROWS)
+    listener.close()
+    assert len(asked) == QUICK.tries

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -132,3 +133,55 @@ def test_what_are_no_rows() -> None:
         table.of(5)
     with pytest.raises(RowError, match="of one length, got: x 1, y 2"):
         table.of({"x": [1], "y": [1, 2]})
+
+
+def test_a_dict_of_single_values_is_one_row() -> None:
+    row = {"x": 1.5, "s": "abc", "b": b"\xff", "m": None, "t": dt.date(2026, 1, 2)}
+    made = table.of(row)
+    assert made.rows == 1
+    assert columns(row) == {name: [value] for name, value in row.items()}
+    assert columns({"n": np.float32(2.5), "z": np.array(3)}) == {"n": [2.5], "z": [3]}
+    assert columns({"n": pd.Timestamp("2026-01-02")}) == {"n": [pd.Timestamp("2026-01-02")]}
+
+
+def test_a_dict_of_columns_of_any_kind() -> None:
+    given = {"a": (1, 2), "b": np.array([3, 4]), "c": pd.Series([5, 6]), "d": range(7, 9)}
+    assert columns(given) == {"a": [1, 2], "b": [3, 4], "c": [5, 6], "d": [7, 8]}
+    assert columns({"a": (value for value in (1, 2))}) == {"a": [1, 2]}
+
+
+@pytest.mark.parametrize("single", [2, "abc", None, np.float32(1)])
+def test_one_value_among_columns_is_an_error(single: Any) -> None:
+    with pytest.raises(RowError, match="column b: must be a list with a value for each row"):
+        table.of({"a": [1, 2, 3], "b": single})
+
+
+def test_a_set_has_no_order() -> None:
+    with pytest.raises(RowError, match=r"column b: must be a list .* got a set"):
+        table.of({"b": {1, 2}})
+
+
+def test_a_column_that_is_there_twice(tmp_path: Path) -> None:
+    frames = [
+        pd.DataFrame([[1, 2, 3]], columns=["a", "b", "a"]),
+        pd.DataFrame([[1, 2]], columns=[1, "1"]),
+        pa.table([[1], [2]], names=["a", "a"]),
+    ]
+    for frame, name in zip(frames, ("a", "1", "a"), strict=True):
+        with pytest.raises(RowError, match=f"column {name}: is there twice"):
+            table.of(frame)
+    (tmp_path / "rows.csv").write_text("x,y,x\n1,2,3\n")
+    with pytest.raises(RowError, match=r"rows\.csv, column x: is there twice"):
+        table.of(tmp_path / "rows.csv")
+
+
+def test_rows_that_can_be_read_once_are_kept() -> None:
+    kept = table.kept({"x": number} for number in range(3))
+    assert columns(kept) == columns(kept) == {"x": [0, 1, 2]}
+    kept = table.kept({"x": iter([1, 2]), "y": [3, 4]})
+    assert columns(kept) == columns(kept) == {"x": [1, 2], "y": [3, 4]}
+
+
+def test_no_rows() -> None:
+    for nothing in ([], {}, {"x": []}, iter(()), pd.DataFrame({"x": []})):
+        assert table.of(nothing).rows == 0

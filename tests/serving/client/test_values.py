@@ -124,3 +124,25 @@ def test_floats_arrive_as_they_were(column: list[Any]) -> None:
 def test_nesting_is_the_inverse_of_flattening(a: int, b: int, c: int) -> None:
     flat = list(range(a * b * c))
     assert nest(flat, (a, b, c)) == np.arange(a * b * c).reshape(a, b, c).tolist()
+
+
+@pytest.mark.parametrize(
+    "shape, rows, complaint",
+    [
+        (
+            (-1, 3),
+            [[1, 2, 3], [1, 2]],
+            r"row 2, column v: has values of shape \[2\], must be \[3\]",
+        ),
+        ((-1, 3), [1], r"row 1, column v: has values of shape \[\], must be \[3\]"),
+        ((-1, -1, 2), [[[1], [2]]], r"shape \[2, 1\], must be \[any, 2\]"),
+        ((-1, -1, 2), [[[1, 2], [2]]], r"has values of shapes that differ, must be \[any, 2\]"),
+        ((-1, -1), [[1], [1, 2]], r"row 2, column v: has values of shape \[2\], must be \[1\]"),
+        ((-1,), [[1, 2]], r"row 1, column v: must be one value, got \[1, 2\]"),
+    ],
+)
+def test_a_wrong_shape_names_the_column_and_the_shape_wanted(
+    shape: tuple[int, ...], rows: list[Any], complaint: str
+) -> None:
+    with pytest.raises(RowError, match=complaint):
+        values.tensor("v", rows, TensorSpec("DT_FLOAT", shape), 1)
