@@ -29,24 +29,24 @@ class _Cost(NamedTuple):
     content: str = ""
 
 
-_UNKNOWN = _Cost(16, _WORST)
+_UNKNOWN = _Cost(250, _WORST)
 _FIELDS: dict[str, dict[int, _Cost]] = {
     "PredictRequest": {1: _Cost(256, 8), 2: _Cost(400, 1, "entry"), 3: _Cost(80)},
     "entry": {1: _Cost(16), 2: _Cost(256, 1, "TensorProto")},
     "TensorProto": {
         2: _Cost(64, 1000),  # the shape, of which a long one is nonsense and slow to read
         4: _Cost(32),  # tensor_content
-        5: _Cost(16),  # float_val
-        6: _Cost(16),  # double_val
-        7: _Cost(16, 4),  # int_val: a byte on the wire may be four
+        5: _Cost(16, 3),  # float_val
+        6: _Cost(16, 3),  # double_val
+        7: _Cost(16, 10),  # int_val: a byte on the wire may be four, and an array grows by doubling
         8: _Cost(128, 3),  # string_val: protobuf's, Python's and TensorFlow's
         9: _Cost(16),  # scomplex_val
-        10: _Cost(16, 8),  # int64_val
+        10: _Cost(16, 20),  # int64_val
         11: _Cost(16),  # bool_val
         12: _Cost(16),  # dcomplex_val
-        13: _Cost(16, 4),  # half_val
-        16: _Cost(16, 4),  # uint32_val
-        17: _Cost(16, 8),  # uint64_val
+        13: _Cost(16, 10),  # half_val
+        16: _Cost(16, 10),  # uint32_val
+        17: _Cost(16, 20),  # uint64_val
     },
     # Classify's, Regress' and MultiInference's.
     "ExamplesRequest": {1: _Cost(64, 32), 2: _Cost(64, 1, "Input")},
@@ -56,7 +56,7 @@ _FIELDS: dict[str, dict[int, _Cost]] = {
     "Example": {1: _Cost(40, 1, "Features")},
     "Features": {1: _Cost(250, 1, "feature entry")},
     "feature entry": {1: _Cost(24), 2: _Cost(64, 1, "Feature")},
-    "Feature": {1: _Cost(40, 1, "BytesList"), 2: _Cost(40, 1), 3: _Cost(40, 9)},
+    "Feature": {1: _Cost(40, 1, "BytesList"), 2: _Cost(40, 3), 3: _Cost(40, 20)},
     "BytesList": {1: _Cost(40)},
 }
 
@@ -142,7 +142,7 @@ class _Scan:
     def _rest(self, at: int) -> None:
         """The most that can follow: every byte that looks like a tag is one."""
         rest = self._raw[at:]
-        self.total += 8 * len(rest)
+        self.total += 20 * len(rest)
         self.total += sum(each * rest.count(bytes([tag])) for tag, each in self._tags.items())
         self._ended = True
 

@@ -64,6 +64,8 @@ def test_features_that_are_refused(features: object, phrase: str) -> None:
         ({"examples": []}, "'examples' value is an empty array"),
         ({"examples": [1]}, "Example must be JSON object but got JSON Number"),
         ({"examples": [{}], "context": []}, "Example must be JSON object but got JSON Array"),
+        ({"context": []}, "Example must be JSON object but got JSON Array"),
+        ({"context": {}}, "key 'examples' is expected and was not found"),
     ],
 )
 def test_forms_that_are_refused(document: dict[str, object], phrase: str) -> None:

@@ -389,6 +389,30 @@ def test_server_ends_with_its_parent(tiny: Path, tmp_path: Path) -> None:
         time.sleep(0.1)
 
 
+def test_server_ends_where_its_parent_was_gone_before_it(tiny: Path) -> None:
+    # The number of a process that has ended, and so is nobody's parent.
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    command = [
+        *(sys.executable, "-m", "serving", "--port=auto", f"--parent_pid={ended.pid}"),
+        f"--model_base_path={tiny / 'half_plus_two'}",
+    ]
+    # It would serve for ever.
+    subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, timeout=120, check=True)
+
+
+def test_a_failed_start_says_so_on_both_outputs(tmp_path: Path) -> None:
+    config = tmp_path / "models.config"
+    config.write_text("model_config_list { nonsense }")
+    command = [sys.executable, "-m", "serving", "--port=auto", f"--model_config_file={config}"]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 255
+    assert "Failed to start server. Error: " in done.stdout
+    assert "Failed to start server. Error: " in done.stderr and str(config) in done.stderr
+
+
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)

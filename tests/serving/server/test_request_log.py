@@ -1,5 +1,8 @@
 """Logged requests: whole files, read back; bounds; nothing blocks."""
 
+import os
+import re
+import socket
 import threading
 import time
 from pathlib import Path
@@ -122,3 +125,27 @@ def test_a_request_that_cannot_be_logged_hurts_nobody(tmp_path: Path) -> None:
     log.close()
     assert len(read(tmp_path)) == 1
     assert 'status_code="INTERNAL"} 1' in metrics.text()
+
+
+def test_what_a_killed_server_left_goes_and_is_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    host = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:64]
+    stamp = ".requests-20260101T000000-000000000"
+    left = [
+        f"{stamp}-4194300.tfrecord.writing",  # no process has this number
+        f"{stamp}-4194300.tfrecord.{host}.writing",
+        f"{stamp}-{os.getpid()}.tfrecord.{host}.writing",  # a container's first process, before
+        f"{stamp}-1.tfrecord.old-pod.writing",
+    ]
+    kept = [f"{stamp}-1.tfrecord.other-pod.writing", f"{stamp}-1.tfrecord.{host}.writing", "a.txt"]
+    for name in left + kept:
+        (folder / name).write_bytes(b"half a record")
+    os.utime(folder / left[3], (1e9, 1e9))
+    log = RequestLog(str(tmp_path), 1.0, metrics=(metrics := Metrics()))
+    log.predict("m", 1, predict_request(1.0), predict_pb2.PredictResponse())
+    log.close()
+    names = {path.name for path in folder.iterdir()}
+    assert not names & set(left) and names >= set(kept)
+    assert len(read(folder)) == 1
+    assert ":headrace:serving:request_log_file_lost_count{} 4" in metrics.text()
