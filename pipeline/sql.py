@@ -26,6 +26,16 @@ def connect() -> duckdb.DuckDBPyConnection:
     return connection
 
 
+#: From so many columns on, looking for common expressions takes longer than computing them twice.
+_WIDE = 500
+
+
+def ease(connection: duckdb.DuckDBPyConnection, columns: int) -> None:
+    """Makes queries over very many columns bearable: the search's time grows with their square."""
+    if columns > _WIDE:
+        connection.execute("SET disabled_optimizers='common_subexpressions'")
+
+
 def quote(name: str) -> str:
     """A column name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

@@ -183,7 +183,8 @@ def _require(path: str, names: set[str], plan: IngestPlan) -> None:
     raise DataError(
         f"{path}: lacks column(s) {', '.join(hints)}. If a column has another name, add it to "
         "[data.rename]; if files may lack it, to data.optional_columns; if it is no longer "
-        "wanted, take it out of [features]."
+        "wanted, take it out of [features]; if the file is of another table, move it or narrow "
+        "data.pattern."
     )
 
 

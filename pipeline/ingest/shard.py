@@ -99,6 +99,7 @@ def judge(
     Raises:
         ConfigError: an expression does not fit the columns.
     """
+    sql.ease(connection, len(types))
     columns = plan.columns()
     exprs, broken = [], {}
     for name, kind in columns.items():

@@ -92,6 +92,16 @@ def choose(text: str | None, profiles: Sequence[Profile], names: Mapping[str, st
     return Label(renamed.decode(), tuple(order), "as --label said")
 
 
+def columns_of(text: str) -> frozenset[str]:
+    """Columns that `--label` names, in small letters; none if it is not SQL."""
+    plain = text.strip()
+    if plain.startswith('"') and plain.endswith('"') and len(plain) > 2:
+        return frozenset([plain[1:-1].replace('""', '"').lower()])
+    if sql.syntax_problem(plain):
+        return frozenset([plain.lower()])
+    return frozenset(name.lower() for name, _, _ in _references(plain))
+
+
 def _references(text: str) -> Iterator[tuple[str, int, int]]:
     """Columns an expression names, each with its place in the UTF-8 text."""
     prefix = "SELECT ("

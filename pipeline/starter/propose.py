@@ -24,6 +24,7 @@ from pipeline.starter import (
     questions,
     row_key,
     sources,
+    tables,
     times,
 )
 from pipeline.starter import profile as profiling
@@ -80,7 +81,7 @@ def propose(path: str, label: str | None, target: str, say: Callable[[str], None
     Raises:
         HeadraceError: data or label cannot be used; the message says what to do.
     """
-    source = sources.find(path)
+    source = tables.one_table(sources.find(path), label)
     with sql.connect() as connection:
         say(f"reading {source.base}/{source.pattern}")
         sample = sampling.load(connection, source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline import files, spans
 from pipeline.errors import DataError
@@ -43,6 +43,10 @@ class Source:
         """Period of a span; `""` where they are numbers or there are none."""
         return spans.SpanPattern.parse(self.pattern).unit
 
+    def noted(self, note: str) -> Source:
+        """The same with one more note."""
+        return replace(self, notes=(*self.notes, note))
+
     def path_columns(self, path: str) -> dict[str, str | None]:
         """Keys of a file's folders below `base`, as `region=eu`, that are not its span."""
         inside = path.removeprefix(self.base)
@@ -61,8 +65,20 @@ def find(path: str) -> Source:
     """
     if files.is_local(path):
         path = os.path.abspath(os.path.expanduser(path))
-    paths = _files(path)
-    base = os.path.dirname(paths[0]) if len(paths) == 1 else _folder(path)
+    return of_files(_folder(path), _files(path))
+
+
+def of_files(base: str, paths: list[str]) -> Source:
+    """The source that holds these files and no others.
+
+    Args:
+        base: the folder that holds them.
+        paths: of the files, sorted.
+
+    Raises:
+        DataError: their names are such that a pattern cannot say them.
+    """
+    base = os.path.dirname(paths[0]) if len(paths) == 1 else base
     names = [found.removeprefix(base).lstrip("/") for found in paths]
     odd = next((name for name in names if re.search(r"[{}*]", name)), None)
     if odd:

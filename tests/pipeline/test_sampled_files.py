@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.errors import DataError
 from pipeline.starter import sample
 from pipeline.starter.propose import Proposal, propose
 
@@ -79,3 +80,61 @@ def test_rows_outside_their_span_are_told_by_span(bench: Any, tmp_path: Path) ->
     assert made.judged.refused == {f"2024-{month:02d}": 1 for month in range(1, 7)}
     assert made.judged.reasons == {"outside its span": 6}
     assert (made.judged.label.size, int(made.judged.held_out.sum())) == (594, 99)
+
+
+def passengers(count: int, seed: int) -> list[dict[str, Any]]:
+    draw = random.Random(seed)
+    made = []
+    for number in range(count):
+        x = draw.gauss(0, 1)
+        row = {"Id": 1000 * seed + number, "Survived": int(x + draw.gauss(0, 1) > 0)}
+        made.append(row | {"Fare": round(x, 3), "Sex": draw.choice(["male", "female"])})
+    return made
+
+
+def without(rows: list[dict[str, Any]], *names: str) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if k not in names} for row in rows]
+
+
+@pytest.mark.parametrize("label", ["Survived", "Survived = 1", "survived"])
+def test_the_table_is_the_one_that_has_the_label(bench: Any, tmp_path: Path, label: str) -> None:
+    bench.write_csv("d/train.csv", passengers(300, 1))
+    bench.write_csv("d/test.csv", without(passengers(200, 2), "Survived"))
+    bench.write_csv("d/gender_submission.csv", without(passengers(200, 3), "Fare", "Sex"))
+    made = proposed(tmp_path / "d", label, tmp_path)
+    assert made.config.data.pattern == "train.csv"
+    assert made.rows == 300 and not made.config.data.optional_columns
+    assert made.remarks[0] == (
+        "left out, as other tables: gender_submission.csv (Id, Survived): lacks most columns; "
+        "test.csv (Id, Fare, Sex): lacks the label"
+    )
+
+
+def test_several_files_of_the_table_are_kept(bench: Any, tmp_path: Path) -> None:
+    for part in (1, 2, 3):
+        bench.write_csv(f"d/train-part-{part}.csv", passengers(200, part))
+    bench.write_csv("d/train-part-4.csv", without(passengers(200, 4), "Sex"))  # may be absent
+    bench.write_csv("d/test.csv", without(passengers(200, 5), "Survived"))
+    made = proposed(tmp_path / "d", "Survived", tmp_path)
+    assert made.config.data.pattern == "train-part-*.csv"
+    assert made.rows == 800 and made.config.data.optional_columns == ("Sex",)
+
+
+def test_files_of_different_columns_are_asked_about(bench: Any, tmp_path: Path) -> None:
+    bench.write_csv("d/train.csv", passengers(300, 1))
+    bench.write_csv("d/orders.csv", [{"order": 1, "amount": 2.5, "Survived": 1}])
+    for label in (None, "Survived"):
+        with pytest.raises(DataError, match="holds files of different columns") as caught:
+            proposed(tmp_path / "d", label, tmp_path)
+        assert "orders.csv (order, amount, Survived); train.csv (Id, Survived, Fare, Sex)" in str(
+            caught.value
+        )
+
+
+def test_a_span_without_the_label_is_told(bench: Any, tmp_path: Path) -> None:
+    for month in (1, 2, 3):
+        bench.write_csv(f"d/2024-0{month}.csv", passengers(100, month))
+    bench.write_csv("d/2024-04.csv", without(passengers(100, 4), "Survived"))
+    with pytest.raises(DataError, match="is not of the table that has the label") as caught:
+        proposed(tmp_path / "d", "Survived", tmp_path)
+    assert "2024-04.csv (Id, Fare, Sex)" in str(caught.value)
