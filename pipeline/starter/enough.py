@@ -35,7 +35,7 @@ def _rows(state: State) -> float:
     """In all files, as far as is known."""
     sample = state.sample
     if sample.total is not None:
-        return float(sample.total)
+        return sample.total * sample.every / len(sample.files)
     return sample.rows * len(state.source.found) / max(1, len(set(sample.spans)))
 
 
