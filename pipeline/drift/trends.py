@@ -96,9 +96,16 @@ def levelled(parts: Sequence[Column], trend: Trend | None, newest: int) -> list[
     """Spans of one feature, oldest first, as they would be at the level of span number `newest`."""
     if trend is None:
         return list(parts)
+    # Whole numbers stay whole: bins of single values would not meet those of a fraction more.
+    whole = all(
+        (part.values == np.floor(part.values))[~np.isnan(part.values)].all() for part in parts
+    )
+
+    def moved(part: Column, steps: int) -> Column:
+        later = trend.moved(part.values, steps)
+        return replace(part, values=np.round(later) if whole else later)
+
     return [
-        replace(part, values=trend.moved(part.values, newest - position))
-        if position < newest
-        else part
+        moved(part, newest - position) if position < newest else part
         for position, part in enumerate(parts)
     ]

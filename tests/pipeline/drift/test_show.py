@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from click.testing import CliRunner
 
+from pipeline import schema_file
 from pipeline.cli.drift import drift
+from pipeline.drift.measures import RANGES
 
 CONFIG = """
 name = "shop"
@@ -58,6 +60,56 @@ def shop(folder: Path, spans: int, *, spoilt: bool) -> str:
 def show(*arguments: str) -> tuple[int, Any]:
     done = CliRunner().invoke(drift, ["show", "--json", *arguments], catch_exceptions=False)
     return done.exit_code, json.loads(done.stdout)
+
+
+COUNTED = """
+name = "shop"
+[data]
+path = "{data}"
+pattern = "{{span:%Y-%m}}.csv"
+schema_file = "schema.pbtxt"
+[label]
+expression = "bought = 1"
+[features]
+day = {{ kind = "numeric" }}
+period = {{ kind = "categorical" }}
+price = {{ kind = "numeric" }}
+"""
+
+
+def test_calibrate_names_what_trends_and_what_no_threshold_can_judge(tmp_path: Path) -> None:
+    random = np.random.default_rng(2)
+    for number in range(1, 10):
+        rows = zip(
+            31 * number + random.integers(0, 31, 300),
+            random.lognormal(size=300),
+            random.random(300) < 0.4,
+            strict=True,
+        )
+        lines = [
+            f"{day},2024-{number:02d},{price:.2f},{int(bought)}" for day, price, bought in rows
+        ]
+        text = "\n".join(["day,period,price,bought", *lines, ""])
+        (tmp_path / f"2024-{number:02d}.csv").write_text(text)
+    (tmp_path / "shop.toml").write_text(COUNTED.format(data=tmp_path))
+    (tmp_path / "schema.pbtxt").write_text(
+        'feature { name: "day" type: FLOAT }\n'
+        'feature { name: "period" type: BYTES\n'
+        "  drift_comparator { infinity_norm { threshold: 4.17 } } }\n"
+    )
+    config = str(tmp_path / "shop.toml")
+    done = CliRunner().invoke(drift, ["calibrate", "--config", config], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "day trends, by +31 a span: compared at the newest span's level" in done.output
+    assert "period: differ from span to span as far as a distance can tell" in done.output
+    written = json.loads((tmp_path / "drift.json").read_text())
+    for bounds in written["thresholds"].values():
+        assert all(bound < RANGES.get(name, np.inf) for name, bound in bounds.items())
+    contract = schema_file.thresholds(schema_file.read(str(tmp_path / "schema.pbtxt")))
+    assert set(contract) == {"day"}
+    assert contract["day"]["jensen_shannon"] < 1
+    code, told = show("--config", config)
+    assert (code, told["alarms"]) == (0, [])
 
 
 def test_json_says_what_alarms_by_what_and_what_follows(tmp_path: Path) -> None:
