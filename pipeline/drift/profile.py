@@ -168,12 +168,12 @@ def _profile(column: Column) -> Profile:
     feature = binned([_single(column)])
     *counts, missing = feature.counts()[0].tolist()
     if feature.edges is not None:
-        labels = [str(edge) for edge in feature.edges.astype(np.float32)]
+        edges = [str(edge) for edge in feature.edges.astype(np.float32)]
+        bins = dict(zip(edges, counts, strict=False))
     else:
         least = _least(counts)
         known = zip(feature.labels[:MAX_VALUES], counts, strict=False)
-        labels = [value for value, count in known if count >= least and len(value) <= _LONG]
-    bins = dict(zip(labels, counts, strict=False))
+        bins = {one: count for one, count in known if count >= least and len(one) <= _LONG}
     rest = sum(counts) - sum(bins.values())
     type_ = cast(profile_text.Type, column.type)
     return Profile(column.name, type_, bins, rest, missing)

@@ -134,6 +134,17 @@ def test_where_values_were_seen_once_others_may_come() -> None:
     assert [one.message for one in found if one.kind != "splits"] == []
 
 
+def test_a_value_too_long_to_review_is_counted_with_the_others() -> None:
+    def wordy(made: dict[str, Any]) -> None:
+        made["plan"] = np.where(made["plan"] == "plus = more", "x" * 300, made["plan"])
+
+    rows = table(3, change=wordy)
+    made = profile.measured(rows, FEATURES, "label")["plan"]
+    values = rows["plan"].to_pylist()
+    assert made.bins == {name: values.count(name) for name in ("basic", "50 %")}
+    assert made.rest == values.count("x" * 300)
+
+
 def test_rows_of_later_months_are_no_drift() -> None:
     later = table(2, change=lambda made: made.update(at=made["at"] + 86_400 * 7 * 30))
     assert told(later) == {}
