@@ -141,7 +141,7 @@ class Options:
     )
     rest_max_body_bytes: int = _flag(64 << 20, "Bytes of a REST body, however sent.", ours=True)
     rest_max_inflated_bytes: int = _flag(
-        64 << 20, "The same for one sent with gzip, where that is less.", ours=True
+        32 << 20, "The same for one sent with gzip, where that is less.", ours=True
     )
     rest_max_inflate_seconds: float = _flag(
         2.0, "Seconds of processor time to inflate a REST body.", ours=True

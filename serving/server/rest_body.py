@@ -44,7 +44,7 @@ class BodyLimits:
     large: int = 8 << 20
     seconds: float = 60.0
     bytes_per_second: int = 1024
-    inflated_bytes: int = 64 << 20
+    inflated_bytes: int = 32 << 20
     inflate_seconds: float = 2.0
     members: int = 1000
 
