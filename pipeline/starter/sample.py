@@ -248,10 +248,14 @@ def _dialect(
     found = dialect.sniffed(connection, csv_form.unescaped(start) if escape != '"' else start)
     delimiter, quote, skipped = found or (",", '"', 0)
     if skipped:
-        raise DataError(
-            f"{path}: has {skipped} line(s) before the column names. Remove them: the first line "
-            "must hold the column names."
+        count = len(reader.header_names(start, delimiter, escape)) if len(delimiter) == 1 else 1
+        what = (
+            f"has {skipped} line(s) before the column names. Remove them"
+            if count == 1
+            else f"its first line has {count} fields, and the rows below have more. If it is no "
+            "header, remove it; else name every column"
         )
+        raise DataError(f"{path}: {what}: the first line must hold the column names.")
     if len(delimiter) != 1 or quote == "'":
         raise DataError(
             f"{path}: is delimited by {delimiter!r} and quoted with {quote}; only single "

@@ -160,6 +160,8 @@ def test_the_encoding_of_one_file_among_many_is_found(tmp_path: Path) -> None:
         ("a.csv", bytes(8000), r"zero bytes.*Copy it again"),
         ("a.csv.gz", b"x,note\n1,2\n", r"is not gzip in spite.*Name it without that ending"),
         ("a.parquet", b"x,note\n1,2\n", r"it is text \(x,note\)\. Name it \.csv"),
+        ("a.csv", b"x,y\n1,2,3\n4,5,6\n", "first line has 2 fields, and the rows below have more"),
+        ("a.csv", b"Sales of May\nx,y\n1,2\n4,5\n", r"has 1 line\(s\) before the column names"),
         ("a.parquet", b"PAR1" + bytes(90), r"footer is missing.*Copy it again"),
     ],
 )
