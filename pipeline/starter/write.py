@@ -93,6 +93,7 @@ def _lines(proposal: Proposal, target: str, schema: str) -> list[str]:
         else "evaluated on the newest span(s)"
         if "{span" in config.data.pattern
         else f"evaluated on {config.window.holdout:.0%} of the rows, drawn by hash"
+        + (f" of {', '.join(config.data.row_key)}" if config.data.row_key else "")
     )
     lines = [
         f"data      {proposal.seen}, {config.data.pattern}",

@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from pipeline import sql
 from pipeline.comparable import comparison
 from pipeline.errors import ConfigError, DataError
 from pipeline.findings import Finding, of_table
-from pipeline.ingest import deal
+from pipeline.ingest import deal, reader
+from pipeline.ingest import shard as shard_work
 from pipeline.ingest.plan import Dealing, IngestPlan, Shard, shards
 from pipeline.ingest.summary import Ingested
 from pipeline.spans import Span, SpanFiles, Window
@@ -304,3 +306,18 @@ def test_a_champion_is_not_judged_on_what_it_was_trained_on(
     found = comparison(then, now)
     assert found.made is made
     assert note in found.note and bool(found.note) == bool(note)
+
+
+def test_common_rows_stay_in_the_order_of_the_file(bench: Any) -> None:
+    """The order of the rows decides the weights: the same file, the same model."""
+    lines = bench.csv([bench.rows(1)[0]]).splitlines()
+    text = "\n".join([lines[0], *(f"{lines[1].rpartition(',')[0]},{n}.0" for n in range(200_000))])
+    path, plan = str(bench.write("a.csv", text)), bench.plan()
+    shard = Shard(0, 1, path, "all", None, None, None)
+    with sql.connect() as connection:
+        types, _ = reader.open_source(connection, path, path, plan)
+        shard_work.judge(connection, types, shard, plan)
+        rows = connection.sql("SELECT * FROM judged").to_arrow_table()
+    assert np.array_equal(np.asarray(rows["tip"]), np.arange(200_000))
+    held = next(np.asarray(rows[name]) for name in rows.column_names if name.endswith("eval"))
+    assert 0.19 < held.mean() < 0.21
