@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from pipeline import sql
 from pipeline.errors import DataError
-from pipeline.starter import sample
+from pipeline.starter import sample, sources
 from pipeline.starter.propose import Proposal, propose
 
 pytestmark = pytest.mark.tfx
@@ -138,3 +139,18 @@ def test_a_span_without_the_label_is_told(bench: Any, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not of the table that has the label") as caught:
         proposed(tmp_path / "d", "Survived", tmp_path)
     assert "2024-04.csv (Id, Fare, Sex)" in str(caught.value)
+
+
+def test_more_than_two_thousand_columns(bench: Any) -> None:
+    """Looked at, and allowed by the configuration that a run reads."""
+    wide = [row | dict.fromkeys((f"c{n}" for n in range(2100)), "a") for row in rows(10, 1)]
+    path = bench.write_csv("wide.csv", wide)
+    with sql.connect() as connection:
+        seen = sample.load(connection, sources.find(str(path)))
+    assert (len(seen.names), seen.rows, seen.whole) == (2102, 10, True)
+    config = bench.config(
+        data={"pattern": "wide.csv", "path": "."},
+        features={name: {"kind": "categorical"} for name in seen.names if name != "churn"},
+        label={"expression": "churn = 1", "leaks": {"churn": "int"}},
+    )
+    assert len(config.features) == 2100 + 11  # those of the bench, too
