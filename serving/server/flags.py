@@ -139,7 +139,7 @@ class Options:
     rest_keep_alive_seconds: float = _flag(
         60.0, "Seconds a REST connection may wait for its next request.", ours=True
     )
-    rest_max_body_bytes: int = _flag(64 << 20, "Bytes of a REST body, however sent.", ours=True)
+    rest_max_body_bytes: int = _flag(128 << 20, "Bytes of a REST body, however sent.", ours=True)
     rest_max_inflated_bytes: int = _flag(
         32 << 20, "The same for one sent with gzip, where that is less.", ours=True
     )

@@ -28,7 +28,8 @@ _STOCK, _OWN = ":tensorflow:serving:", ":headrace:serving:"
 # Each series is kept for ever, so there must not be any number of them, nor of any length.
 _MAX_SERIES = 2000
 _MAX_LABEL = 200
-# In place of names that no model has, which clients choose.
+# Names that no model has are chosen by clients: so many are told, of so many characters at most.
+_MAX_STRANGE, _MAX_STRANGE_LABEL = 20, 64
 _OTHER = "(other)"
 
 #: Why a server refuses what it could answer: its own limits, each with a flag.
@@ -93,6 +94,7 @@ class Metrics:
     """
 
     def __init__(self) -> None:
+        self._strange: set[str] = set()
         self.is_model: Callable[[str], bool] = lambda name: True
         self.inflight: Callable[[], int] = lambda: 0
         self._lock = threading.Lock()
@@ -213,7 +215,16 @@ class Metrics:
         return "\n".join(lines) + "\n"
 
     def _named(self, model: str) -> str:
-        return model if len(model) <= _MAX_LABEL and self.is_model(model) else _OTHER
+        """A model's name; of names that no model has only the first few, where they are short.
+
+        The stock server keeps them all; a few tell of a client that has a name wrong.
+        """
+        if self.is_model(model) or model in self._strange:
+            return model
+        if len(model) > _MAX_STRANGE_LABEL or len(self._strange) >= _MAX_STRANGE:
+            return _OTHER
+        self._strange.add(model)
+        return model
 
     def _count(self, family: _Family, labels: tuple[str, ...], by: float = 1) -> None:
         labels = tuple(map(_short, labels))

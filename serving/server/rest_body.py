@@ -39,7 +39,7 @@ class BodyLimits:
         members: of a gzip file.
     """
 
-    bytes: int = 64 << 20
+    bytes: int = 128 << 20
     all_bytes: int = 256 << 20
     large: int = 8 << 20
     seconds: float = 60.0

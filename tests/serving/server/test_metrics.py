@@ -56,6 +56,22 @@ def test_names_that_clients_invent_do_not_pile_up() -> None:
     assert ':request_count{model_name="(other)",status="NOT_FOUND"} 1000' in text
 
 
+def test_names_that_no_model_has_are_few_and_short() -> None:
+    metrics = Metrics()
+    metrics.is_model = {"m", "l" * 1000}.__contains__
+    for number in range(500):
+        metrics.request(f"made-up-{number}", None, Code.NOT_FOUND)
+        metrics.request_latency(f"made-up-{number}", "", "REST", 0.1, None)
+    metrics.request("n" * 65, None, Code.NOT_FOUND)
+    metrics.request("m", None, Code.INVALID_ARGUMENT)
+    metrics.request("l" * 1000, None, Code.INVALID_ARGUMENT)
+    text = metrics.text()
+    assert len(set(re.findall(r'model_name="(made-up-\d+)"', text))) == 20
+    assert ':request_count{model_name="(other)",status="NOT_FOUND"} 481' in text
+    assert ':request_count{model_name="m",status="INVALID_ARGUMENT"} 1' in text
+    assert "n" * 65 not in text and max(map(len, text.splitlines())) < 400
+
+
 def test_threads_lose_no_count() -> None:
     metrics = Metrics()
 
