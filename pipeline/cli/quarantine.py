@@ -120,6 +120,9 @@ def _print(found: Quarantine, config: Config, rows: list[Refused], reason: str |
     counts = found.counts()
     wanted = counts[reason] if reason else total
     for row in rows:
-        terminal.echo(f"\n{', '.join(row.reasons)}\n  {row.source}\n  {row.row}")
+        reasons, source, text = map(
+            terminal.one_line, (", ".join(row.reasons), row.source, str(row.row))
+        )
+        terminal.echo(f"\n{reasons}\n  {source}\n  {text}")
     if len(rows) < wanted:
         terminal.echo(f"\n{len(rows):,} of {wanted:,} shown: --limit N, or --csv FILE for all")

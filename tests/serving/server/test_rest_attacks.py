@@ -62,7 +62,7 @@ def read(connection: socket.socket) -> tuple[int, str]:
 
 
 @contextlib.contextmanager
-def good_client(served: Served, seconds: float = 1.0, growth: int = 64 * MIB) -> Iterator[None]:
+def good_client(served: Served, seconds: float = 3.0, growth: int = 64 * MIB) -> Iterator[None]:
     """Asks all the time, each on a connection of its own: the answers are right and in time."""
     ended = threading.Event()
     slowest: list[float] = []
