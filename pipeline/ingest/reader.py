@@ -231,8 +231,13 @@ def _csv_scan(
     """The scan of a CSV file with every column as text, and its column names."""
     delimiter, names = _split_header(path, header_line(path, local, plan.csv), plan)
     shape = (delimiter, len(names))
-    read = csv_form.settled(path, local, plan.csv, shape, copy_for(connection), beginning=beginning)
+    # The view of the file before is replaced, and so is the copy that it may have had.
+    copy = _copies.get(connection) or _copies.setdefault(connection, copy_for(connection))
+    read = csv_form.settled(path, local, plan.csv, shape, copy, beginning=beginning)
     return csv_scan(read, names, delimiter, plan.csv), names
+
+
+_copies: weakref.WeakKeyDictionary[duckdb.DuckDBPyConnection, str] = weakref.WeakKeyDictionary()
 
 
 def copy_for(connection: duckdb.DuckDBPyConnection) -> str:
