@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow import parquet
 
 from pipeline import spans
+from pipeline.audit import workshop
 from pipeline.cli import predict_rows
 from pipeline.drift import reference
 from pipeline.ingest import hive
@@ -125,6 +127,17 @@ def test_init_makes_columns_of_keys_and_the_span_of_dates(bench: Any, tmp_path: 
     path = tmp_path / "d/region=us%20west/year=2024/month=04/part-0.parquet"
     sent = predict_rows.with_path(table.read(str(path), None), str(path), made.config)
     assert sent.column("region") == ["us west"] * 100
+    # And in the audit, whose files have the span's path and the key as a column.
+    shop = workshop.set_up(made.config, tmp_path / "audit", span=None, train_spans=2, rows=30)
+    (newest_file,) = (tmp_path / "audit/data").rglob("month=04.parquet")
+    table_there = parquet.ParquetFile(newest_file).read()
+    assert {*table_there.column("region").to_pylist()} == {"eu", "us west", None}
+    assert [
+        item.span.label
+        for item in spans.discover(
+            str(tmp_path / "audit/data"), spans.SpanPattern.parse(shop.config.data.pattern)
+        )
+    ] == [f"year=2024/month={month:02d}" for month in range(1, 5)]
 
 
 def test_a_column_of_the_name_of_a_key_is_the_files_own(bench: Any, tmp_path: Path) -> None:
