@@ -92,9 +92,12 @@ class Connection(HttpToolsProtocol):
         return self._raw.get_write_buffer_size() if self._raw is not None else 0
 
     def cut_off(self) -> None:
-        if self._raw is not None:
-            # What closes in order costs a client that waits for its next request no error.
-            self._raw.close() if self.state() == State.IDLE else self._raw.abort()
+        if self._raw is None:
+            return
+        if self.state() == State.IDLE and not self.unread_bytes():
+            self._raw.close()  # in order: it costs a client between two requests no error
+        else:
+            self._raw.abort()
 
     # What the loop calls.
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -130,6 +133,14 @@ class Connection(HttpToolsProtocol):
     def shutdown(self) -> None:
         if self._answering() or not self._bare:  # else it is told once its headers are there
             super().shutdown()
+
+    def timeout_keep_alive_handler(self) -> None:
+        if self.unread_bytes():  # the answer is on its way still; how long, the watch decides
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+        else:
+            super().timeout_keep_alive_handler()
 
     def linger(self) -> None:
         """Says that no more will come; waits a little for the client to say so as well."""

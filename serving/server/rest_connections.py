@@ -121,7 +121,9 @@ class Connections:
         loop = asyncio.get_running_loop()
         now = loop.time()
         for one in list(self._open):
-            if one.deadline is not None and now > one.deadline:
+            if one.late == LINGER and one.unread_bytes():
+                one.deadline = now + self.linger_seconds()  # after the last byte was taken
+            elif one.deadline is not None and now > one.deadline:
                 self._cut_off(one, one.late)
         self._look_at_readers(now)
         self._looks = bool(self._open)

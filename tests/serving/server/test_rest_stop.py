@@ -46,6 +46,8 @@ class Models:
 
 def started(models: Models, metrics: Metrics, **limits: Any) -> RestServer:
     listener = socket.create_server(("127.0.0.1", 0), backlog=100)
+    # Connections have it of their listener: what clients do not read soon stays with the server.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 20_000)
     application = app(models, metrics=metrics, threads=4)  # type: ignore[arg-type]
     server = RestServer(
         application, listener, Options(drain_seconds=10), metrics, ConnectionLimits(**limits)
@@ -134,6 +136,59 @@ def test_a_connection_that_is_idle_ends_without_a_reset() -> None:
     assert connection.sock is not None and connection.sock.recv(1) == b""
     server.join(5)
     assert time.monotonic() - started_at < 3
+
+
+@pytest.mark.parametrize("connection", [b"close", b"keep-alive"])
+def test_a_slow_reader_gets_the_whole_answer(connection: bytes) -> None:
+    metrics = Metrics()
+    server = started(
+        Models(), metrics, linger_seconds=0.2, idle_seconds=1.0, bytes_per_second=100_000
+    )
+    body = json.dumps({"instances": [2.0] * 200_000}).encode()
+    answer = b""
+    with slow_reader(server.port) as client:
+        client.sendall(request(body, connection))
+        for _ in range(8):  # longer than what is idle, or lingers, may wait
+            time.sleep(0.3)
+            answer += client.recv(10_000)
+        while not answer.endswith(b"}\n"):
+            answer += client.recv(1_000_000)
+    assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {"predictions": [3.0] * 200_000}
+    assert metrics.total(":headrace:serving:refused_count") == 0
+    server.begin_stop()
+    server.join(5)
+
+
+def test_who_does_not_read_the_answer_is_cut_off() -> None:
+    metrics = Metrics()
+    server = started(Models(), metrics, write_seconds=0.3, bytes_per_second=10_000_000)
+    body = json.dumps({"instances": [2.0] * 200_000}).encode()
+    with slow_reader(server.port) as client:
+        client.sendall(request(body, b"keep-alive"))
+        end = time.monotonic() + 20
+        while not metrics.total(":headrace:serving:refused_count") and time.monotonic() < end:
+            time.sleep(0.05)
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):
+            while part := client.recv(1_000_000):
+                answer += part
+        assert not answer.endswith(b"}\n")
+    assert 'reason="rest_read_time"' in metrics.text()
+    server.begin_stop()
+    server.join(5)
+
+
+def slow_reader(port: int) -> socket.socket:
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20_000)
+    client.settimeout(20)
+    client.connect(("127.0.0.1", port))
+    return client
+
+
+def request(body: bytes, connection: bytes) -> bytes:
+    head = f"POST {PATH} HTTP/1.1\r\nContent-Length: {len(body)}\r\nConnection: ".encode()
+    return head + connection + b"\r\n\r\n" + body
 
 
 def test_what_does_not_end_in_time_is_told_to_ask_again() -> None:
