@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from models.config import Features, ModelConfig, RawType, Section, TrainingConfig
+from pipeline import number_text
 from pipeline.vertex.config import VertexConfig
 
 Policy = Literal["block", "warn", "retrain"]
@@ -43,6 +44,8 @@ class CsvOptions(Section):
         escape: what stands before a quote within quotes: a quote, or a backslash.
         null_values: texts that mean "missing"; the empty field always does.
         decimal: what stands before a number's fraction, `.` or `,`.
+        thousands: what stands between a number's thousands, `.` or `,`; blanks and apostrophes
+            may always do.
     """
 
     delimiter: str = Field(default="auto", pattern=r"^(auto|[^\n\r\"])$")
@@ -50,11 +53,20 @@ class CsvOptions(Section):
     escape: Literal['"', "\\"] = '"'
     null_values: tuple[str, ...] = ()
     decimal: Literal[".", ","] = "."
+    thousands: Literal["", ".", ",", " ", "'"] = ""
 
 
 TimeFormat = Annotated[
     str, Field(pattern=r"^(milliseconds|microseconds|nanoseconds|.*%[a-zA-Z].*)$")
 ]
+
+
+def _number_format(example: str) -> str:
+    number_text.of_example(example)
+    return example
+
+
+NumberFormat = Annotated[str, AfterValidator(_number_format)]
 
 
 class DataConfig(Section):
@@ -78,6 +90,9 @@ class DataConfig(Section):
             dealt to training and evaluation by them alone, so that a new column or a corrected
             value deals no row anew. None: by all columns that the configuration names, but those
             of the answer.
+        null_values: column → texts that mean "missing" there, beside `csv.null_values`.
+        number_formats: column → 1234.5 as it is written there, where that is not as `csv.decimal`
+            and `csv.thousands` say: `1.234,50`, `1,234.50`, `1234,50`, `1234.50`.
         schema_file: the reviewed schema; inferred and written by the first run if absent.
     """
 
@@ -89,6 +104,8 @@ class DataConfig(Section):
     time_column: str | None = None
     time_formats: dict[str, TimeFormat] = {}
     row_key: tuple[str, ...] = ()
+    null_values: dict[str, tuple[str, ...]] = {}
+    number_formats: dict[str, NumberFormat] = {}
     schema_file: str = "schema/schema.pbtxt"
     csv: CsvOptions = CsvOptions()
 

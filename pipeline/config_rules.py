@@ -20,6 +20,7 @@ from pipeline.config import (
     QuarantineConfig,
 )
 from pipeline.errors import Fault, shorten
+from pipeline.ingest.plan import QUARANTINE_COLUMNS
 from pipeline.references import columns_of
 from pipeline.spans import PatternError, SpanPattern
 from pipeline.vertex import machines
@@ -35,6 +36,13 @@ def faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
     vertex: VertexConfig | None = sections.get("vertex")
     if data:
         yield from _pattern(data)
+        if data.csv.thousands == data.csv.decimal:
+            yield Fault(
+                "data.csv.thousands",
+                data.csv.thousands,
+                "is also data.csv.decimal",
+                f"Set data.csv.decimal = {',' if data.csv.decimal == '.' else '.'!r}.",
+            )
     if label:
         yield from _expression("label.expression", label.expression)
     if quarantine:
@@ -62,6 +70,7 @@ def _of_features(sections: Mapping[str, Any], features: Features) -> Iterator[Fa
     if data:
         yield from _times(data, features)
         yield from _optional(data, {*raw_columns(features), *(label.leaks if label else ())})
+        yield from _texts(sections, data, features)
     if label:
         yield from _label(label, features)
     if gates:
@@ -96,6 +105,13 @@ def _rules(quarantine: QuarantineConfig) -> Iterator[Fault]:
 def _names(section: str, names: Iterable[str]) -> Iterator[Fault]:
     """Names become names of tensors and of signature inputs, which allow no more than this."""
     for name in names:
+        if name.lower() in QUARANTINE_COLUMNS:
+            yield Fault(
+                f"{section}.{name}",
+                "",
+                "is a column that ingestion adds to the rows it refuses",
+                f'Add {name!r} = "c_{name}" to [data.rename] and call it c_{name} here.',
+            )
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower() or "column"
             yield Fault(
@@ -153,7 +169,10 @@ def _label(label: LabelConfig, features: Features) -> Iterator[Fault]:
                 "is also a feature",
                 "A column that gives the label away must not be in [features]; take it out.",
             )
-    if label.name in columns or label.name in label.leaks:
+    # SQL does not tell capitals from small letters.
+    if label.name.lower() in {
+        name.lower() for name in (*columns, *label.leaks, *QUARANTINE_COLUMNS)
+    }:
         yield Fault("label.name", shorten(label.name), "is also a column", "Choose another name.")
 
 
@@ -168,6 +187,22 @@ def _optional(data: DataConfig, known: set[str]) -> Iterator[Fault]:
     for index, column in enumerate(data.optional_columns):
         if column not in known:
             yield _no_column(f"data.optional_columns.{index}", column, known)
+
+
+def _texts(sections: Mapping[str, Any], data: DataConfig, features: Features) -> Iterator[Fault]:
+    """Columns whose texts are read in a way of their own."""
+    label: LabelConfig | None = sections.get("label")
+    quarantine: QuarantineConfig | None = sections.get("quarantine")
+    columns = raw_columns(features) | (dict(label.leaks) if label else {})
+    numbers = {name for name, kind in columns.items() if kind != "string"}
+    for name in data.number_formats:
+        if name not in numbers:
+            yield _no(f"data.number_formats.{name}", "", "a column of numbers", numbers)
+    said = [label.expression if label else "", *(quarantine.rules.values() if quarantine else ())]
+    known = {*features, *columns}
+    for name in data.null_values:
+        if name not in known and not any(name in expression for expression in said):
+            yield _no(f"data.null_values.{name}", "", "a column", known)
 
 
 def _gated(gates: GatesConfig, known: set[str]) -> Iterator[Fault]:

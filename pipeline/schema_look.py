@@ -19,6 +19,7 @@ from pipeline.errors import ConfigError, shorten
 from pipeline.ingest import reader
 from pipeline.ingest import shard as shard_work
 from pipeline.ingest.plan import IngestPlan, Shard, shards
+from pipeline.ingest.shard import LABEL, REASON, ROW
 
 #: Rows of the spans that are looked at; of more, a sample.
 ROWS = 300_000
@@ -103,17 +104,17 @@ def _read(
         tolerant = tolerant.model_copy(update={"label": blind, "rules": {}})
         shard_work.judge(connection, types, shard, tolerant)
     # Rows without a sound label are looked at all the same: their columns may be in order.
-    kept = "__reason = '' OR __reason IN ('label is missing', 'label is not 0 or 1')"
+    kept = f"{REASON} = '' OR {REASON} IN ('label is missing', 'label is not 0 or 1')"
     columns = ", ".join(sql.quote(name) for name in plan.columns())
     try:
         counted = connection.execute(
-            "SELECT __reason, count(*), any_value(__row) FROM judged GROUP BY 1"
+            f"SELECT {REASON}, count(*), any_value({ROW}) FROM judged GROUP BY 1"
         ).fetchall()
         sound = sum(count for reason, count, _ in counted if not reason)
         share = min(100.0, 100 * limit / max(1, sound))
         sample = f" USING SAMPLE {share:.9f} PERCENT (bernoulli, 1)" if share < 100 else ""
         rows = connection.sql(
-            f"SELECT {columns}, CASE WHEN __label IN (0, 1) THEN CAST(__label AS BIGINT) END AS "
+            f"SELECT {columns}, CASE WHEN {LABEL} IN (0, 1) THEN CAST({LABEL} AS BIGINT) END AS "
             f"{sql.quote(plan.label.name)} FROM (SELECT * FROM judged WHERE {kept}){sample}"
         ).to_arrow_table()
         _examples(connection, counted, plan, types, seen)

@@ -176,6 +176,7 @@ class Scene:
                 else sql.quote(name)
                 for name, source, *_ in columns
             )
+            sql.confine(connection)
             expression = f"TRY_CAST(({self.config.label.expression}\n) AS DOUBLE)"
             answer = connection.sql(f"SELECT {expression} AS y FROM (SELECT {typed} FROM rows)")
             return np.asarray(answer.to_arrow_table().column("y").to_numpy(), np.float64)

@@ -200,7 +200,7 @@ def _sampled(item: spans.SpanFiles, config: Config, rows: int) -> pa.Table:
             types, _ = reader.open_source(connection, path, local, plan)
             kinds = plan.columns()
             columns = ", ".join(
-                f"{_typed(name, kinds.get(name), source)} AS {sql.quote(name)}"
+                f"{_typed(plan, name, kinds.get(name), source)} AS {sql.quote(name)}"
                 for name, source in types.items()
             )
             share = -(-rows // len(item.paths))
@@ -212,8 +212,8 @@ def _sampled(item: spans.SpanFiles, config: Config, rows: int) -> pa.Table:
     return pa.concat_tables(tables, promote_options="permissive")
 
 
-def _typed(name: str, kind: sql.ColumnType | None, source: str) -> str:
+def _typed(plan: IngestPlan, name: str, kind: sql.ColumnType | None, source: str) -> str:
     if kind is None:
         return sql.quote(name)
-    value = sql.typed(name, kind, source)
+    value = plan.typed(name, kind, source)
     return f"make_timestamp(({value}) * 1000000)" if kind == "timestamp" else value

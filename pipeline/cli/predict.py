@@ -59,7 +59,7 @@ def predict(
 ) -> None:
     """Ask a server for predictions on the rows of a file.
 
-    Columns are renamed, and moments and decimal commas read, as the configuration says; those
+    Columns are renamed, and moments and written numbers read, as the configuration says; those
     that the model does not know are left out, those that are missing count as missing values.
     """
     config = serving.load(config_file)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,9 +21,11 @@ from pipeline.config import Config
 from pipeline.errors import DataError, shorten
 from pipeline.ingest import csv_form, hive, reader
 from pipeline.ingest.plan import IngestPlan
+from pipeline.number_text import PLAIN
 from serving.client import table
 from serving.client.table import Table
 
+_PLAIN_NUMBER = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?")
 _SOURCES = {"int64": "BIGINT", "double": "DOUBLE", "string": "VARCHAR"}
 _JSON_LINES = (".jsonl", ".ndjson")
 
@@ -115,22 +118,45 @@ def typed(rows: Table, config: Config) -> Table:
     """
     plan = IngestPlan.of(config)
     kinds = plan.columns()
-    comma = config.data.csv.decimal != "."
-    read = {
-        name
-        for name in rows.names
-        if kinds.get(name) == "timestamp" or (comma and kinds.get(name) in ("float", "int"))
-    }
 
     def column(name: str) -> Sequence[Any]:
-        values = rows.column(name)
-        return _read(name, values, plan) if name in read else values
+        values = [_present(value, plan.nulls(name)) for value in rows.column(name)]
+        if kinds.get(name) == "timestamp":
+            return _read(name, values, plan)
+        return _numbers(name, values, plan) if kinds.get(name) in ("float", "int") else values
 
     return Table(rows.rows, rows.names, column)
 
 
-def _read(name: str, values: Sequence[Any], plan: IngestPlan) -> list[Any]:
-    """Values as ingestion reads them; those that are no text, nor a count of units, as they are."""
+def _present(value: Any, nulls: Sequence[str]) -> Any:
+    """The value, None for a text that means missing; the empty text does in any request."""
+    if not isinstance(value, str) or value == "":
+        return value
+    said = value.strip()
+    return None if not said or said in nulls else value
+
+
+def _numbers(name: str, values: Sequence[Any], plan: IngestPlan) -> list[Any]:
+    """Values with the numbers of those that are text: a number that is one needs no reading."""
+    usual = plan.numbers(name) == PLAIN
+    texts = [
+        value if isinstance(value, str) and not (usual and _PLAIN_NUMBER.fullmatch(value)) else None
+        for value in values
+    ]
+    if not any(texts):
+        return [None if value == "" else value for value in values]
+    read = _read(name, texts, plan, strict=not usual)
+    return [
+        value if text is None else made
+        for value, text, made in zip(values, texts, read, strict=True)
+    ]
+
+
+def _read(name: str, values: Sequence[Any], plan: IngestPlan, *, strict: bool = True) -> list[Any]:
+    """Values as ingestion reads them; those that are no text, nor a count of units, as they are.
+
+    Without `strict` a text that is no number stays: the client refuses it by row and column.
+    """
     kind = plan.columns()[name]
     try:
         given = pa.array(values)
@@ -147,7 +173,7 @@ def _read(name: str, values: Sequence[Any], plan: IngestPlan) -> list[Any]:
         )
         made = answer.fetchall()
     # Without a form that it must have, what is no moment here is left to the client to judge.
-    bound = name in plan.time_formats or kind != "timestamp"
+    bound = name in plan.time_formats or (kind != "timestamp" and strict)
     read = []
     for number, (before, (after, there)) in enumerate(zip(values, made, strict=True), 1):
         if after is None and there and (bound or _count(before) is not None):
@@ -181,11 +207,12 @@ def _unread(number: int, name: str, value: Any, plan: IngestPlan) -> DataError:
             f"{where}must be a moment (such as 2024-01-31 09:30, or seconds since 1970), got "
             f"{shorten(value)}. Mend the value, or say in data.time_formats how it is written."
         )
-    if how is None and plan.csv.decimal == ".":
+    numbers = plan.numbers(name)
+    if how is None and numbers == PLAIN:
         what = "a whole number" if kind == "int" else "a number"
         return DataError(f"{where}must be {what}, got {shorten(value)}.")
-    how = how or f"a number with {plan.csv.decimal!r}"
+    how = how or f"a number with {numbers.decimal!r}, such as {numbers.example}"
     return DataError(
         f"{where}{shorten(value)} is not written as the configuration says ({how}). Mend the "
-        "value, or data.time_formats and data.csv."
+        "value, or data.time_formats, data.number_formats and data.csv."
     )

@@ -136,7 +136,7 @@ def key_sql(columns: Sequence[str], row: str = "") -> str:
 
     Args:
         columns: as `key_columns` gives them.
-        row: prefix of the columns, such as `__raw.`.
+        row: prefix of the columns, such as `t.`.
     """
     values = [_said(name, f"CAST({row}{sql.quote(name)} AS VARCHAR)") for name in columns]
     return f"md5_number_lower(concat_ws(chr(31), {', '.join(values) or sql.text('')}))"
@@ -165,10 +165,10 @@ def evaluated(plan: IngestPlan, dealing: Dealing, path: str, names: Iterable[str
         names: of the columns that the file has.
     """
     limit = int(plan.holdout * 1_000_000)
-    key = key_sql(key_columns(plan, names), "__raw.")
+    key = key_sql(key_columns(plan, names), sql.computed("raw") + ".")
     if dealing.common:
         place = sql.text(os.path.basename(path))
-        rank = f"md5_number_lower(concat(__number, chr(31), {place}))"
+        rank = f"md5_number_lower(concat({sql.computed('number')}, chr(31), {place}))"
         listed = ", ".join(map(str, dealing.common))
         key = f"CASE WHEN ({key}) IN ({listed}) THEN {rank} ELSE {key} END"
     dealt = f"({key}) % 1000000 < {limit}"
@@ -191,7 +191,7 @@ def look(window: Window, plan: IngestPlan) -> Dealing:
         connection.execute("CREATE TEMP TABLE keys (k UBIGINT)")
         for path in paths:
             with reader.localized(path) as local:
-                types, _ = reader.open_source(connection, path, local, plan)
+                types, _ = reader.open_source(connection, path, local, plan, confined=False)
                 require_key(plan, path, types)
                 try:
                     _gather(connection, plan, types, _LOOKED_AT // len(paths))

@@ -24,7 +24,8 @@ def refuse_other_labels(connection: duckdb.DuckDBPyConnection, path: str, expres
     Raises:
         DataError: the label is an amount, or one of several classes.
     """
-    said = f"SELECT CAST(__said AS VARCHAR) AS s FROM (SELECT __said FROM judged LIMIT {_ROWS})"
+    asked = sql.computed("said")
+    said = f"SELECT CAST({asked} AS VARCHAR) AS s FROM (SELECT {asked} FROM judged LIMIT {_ROWS})"
     try:
         found = connection.execute(
             f"SELECT s, count(*) FROM ({said}) WHERE s IS NOT NULL GROUP BY s ORDER BY 2 DESC, s"

@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.config import Features, Section, Timestamp, raw_columns
-from pipeline import sql
+from pipeline import number_text, sql
 from pipeline.config import Config, CsvOptions, LabelConfig
+from pipeline.number_text import Format
 from pipeline.spans import Window
 from pipeline.sql import ColumnType
 
 SPLITS = ("train", "eval", "quarantine")
+#: Columns of refused rows beside their own.
+QUARANTINE_COLUMNS = ("quarantine_reason", "quarantine_row", "quarantine_source")
 
 
 class IngestPlan(Section):
@@ -27,6 +30,8 @@ class IngestPlan(Section):
     path_columns: tuple[str, ...] = ()
     time_column: str | None
     time_formats: dict[str, str]
+    null_values: dict[str, tuple[str, ...]]
+    number_formats: dict[str, str]
     csv: CsvOptions
     holdout: float
     row_key: tuple[str, ...] = ()
@@ -44,6 +49,8 @@ class IngestPlan(Section):
             path_columns=config.data.path_columns,
             time_column=config.data.time_column,
             time_formats=config.data.time_formats,
+            null_values=config.data.null_values,
+            number_formats=config.data.number_formats,
             csv=config.data.csv,
             holdout=config.window.holdout,
             row_key=config.data.row_key,
@@ -65,12 +72,22 @@ class IngestPlan(Section):
             kind,
             source,
             time_format=self.time_formats.get(column),
-            decimal=self.csv.decimal,
+            numbers=self.numbers(column),
         )
 
     def present(self, column: str, kind: ColumnType, source: str) -> str:
         """SQL, true where the file has a value in a column."""
         return sql.present(column, source, kind, self.time_formats.get(column))
+
+    def numbers(self, column: str) -> Format:
+        """How numbers that are text are written in a column."""
+        if column in self.number_formats:
+            return number_text.of_example(self.number_formats[column])
+        return Format(self.csv.decimal, self.csv.thousands)
+
+    def nulls(self, column: str, *, csv: bool = True) -> tuple[str, ...]:
+        """Texts that mean missing in a column of a CSV or another file."""
+        return (*(self.csv.null_values if csv else ()), *self.null_values.get(column, ()))
 
     def expressions(self) -> dict[str, str]:
         """Every SQL expression of the configuration by its key."""

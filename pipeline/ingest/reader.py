@@ -79,8 +79,9 @@ def open_source(
     plan: IngestPlan,
     *,
     beginning: bool = False,
+    confined: bool = True,
 ) -> tuple[dict[str, str], list[str]]:
-    """Creates the view `source` with the file's rows, columns renamed.
+    """Creates the view `source` with the file's rows, columns renamed, what means missing NULL.
 
     Args:
         connection: where the view is made.
@@ -88,6 +89,8 @@ def open_source(
         local: where its content is.
         plan: names, renames and dialect.
         beginning: whether the file's first rows will do.
+        confined: whether the connection is to read nothing but this file from now on, which it
+            must before SQL of the configuration is run on it.
 
     Returns:
         Columns with DuckDB's types, and the names of columns that the plan does not know.
@@ -99,10 +102,12 @@ def open_source(
         with open(local, "rb") as file:  # DuckDB says of an unreadable file that it is not there
             if not file.read(1):
                 raise DataError(f"{path}: is empty (0 bytes). Copy it again, or remove it.")
-        if kind_of(path) == "parquet":
+        is_csv = kind_of(path) == "csv"
+        if not is_csv:
+            read = local
             scan, names = parquet_scan(path, local)
         else:
-            scan, names = _csv_scan(connection, path, local, plan, beginning)
+            read, scan, names = _csv_scan(connection, path, local, plan, beginning)
     except PermissionError as error:
         raise DataError(
             f"{path}: no permission to read it. Give it to this user (chmod u+r)."
@@ -116,22 +121,31 @@ def open_source(
 
     renamed = [plan.rename.get(name, name) for name in names]
     refuse_duplicates(path, renamed)
+    sql.refuse_computed(path, renamed)
     known = plan.known()
     extra = [name for name, new in zip(names, renamed, strict=True) if new not in known]
     keys = hive.columns(path, plan.path_columns, renamed, plan.rename)
     _require(path, {*renamed, *keys}, plan)
-    selected = ", ".join(
-        [
-            *(
-                f"{sql.quote(old)} AS {sql.quote(new)}"
-                for old, new in zip(names, renamed, strict=True)
-            ),
-            *(f"{literal(value)} AS {sql.quote(key)}" for key, value in keys.items()),
-        ]
-    )
+    nulls = {name: plan.nulls(name, csv=is_csv) for name in (*renamed, *keys)}
     try:
+        in_file = {row[0]: row[1] for row in connection.execute(f"DESCRIBE FROM {scan}").fetchall()}
+        selected = ", ".join(
+            [
+                *(
+                    f"{sql.as_read(old, in_file[old], nulls[new])} AS {sql.quote(new)}"
+                    for old, new in zip(names, renamed, strict=True)
+                ),
+                *(
+                    f"{literal(None if value in nulls[key] else value)} AS {sql.quote(key)}"
+                    for key, value in keys.items()
+                ),
+            ]
+        )
         connection.execute(f"CREATE OR REPLACE TEMP VIEW source AS SELECT {selected} FROM {scan}")
         types = {row[0]: row[1] for row in connection.execute("DESCRIBE source").fetchall()}
+        if confined:
+            sql.ease(connection, len(types))
+            sql.confine(connection, [read])
     except duckdb.Error as error:
         raise read_error(path, error) from error
     return types, extra
@@ -206,7 +220,7 @@ def refuse_duplicates(path: str, names: list[str]) -> None:
 
 def _scanned(local: str) -> str:
     """The path as an SQL text that DuckDB does not take for a glob pattern."""
-    return sql.text(re.sub(r"([*?\[])", r"[\1]", local))
+    return sql.text(sql.unglobbed(local))
 
 
 def parquet_scan(path: str, local: str) -> tuple[str, list[str]]:
@@ -227,14 +241,14 @@ def _csv_scan(
     local: str,
     plan: IngestPlan,
     beginning: bool,
-) -> tuple[str, list[str]]:
-    """The scan of a CSV file with every column as text, and its column names."""
+) -> tuple[str, str, list[str]]:
+    """The file read, its scan with every column as text, and its column names."""
     delimiter, names = _split_header(path, header_line(path, local, plan.csv), plan)
     shape = (delimiter, len(names))
     # The view of the file before is replaced, and so is the copy that it may have had.
     copy = _copies.get(connection) or _copies.setdefault(connection, copy_for(connection))
     read = csv_form.settled(path, local, plan.csv, shape, copy, beginning=beginning)
-    return csv_scan(read, names, delimiter, plan.csv), names
+    return read, csv_scan(read, names, delimiter, plan.csv), names
 
 
 _copies: weakref.WeakKeyDictionary[duckdb.DuckDBPyConnection, str] = weakref.WeakKeyDictionary()

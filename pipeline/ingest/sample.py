@@ -20,8 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
+from pipeline.sql import COMPUTED
+
 FOLDER = "samples"
-DRAWN = "__drawn"
+DRAWN = f"{COMPUTED}drawn"
 #: Marks in a file: the span it is of, and whether rows were left out.
 SPAN, _CUT = "span", "cut"
 _NAME = re.compile(r"(?P<split>[a-z]+)-\d{5}\.parquet$")

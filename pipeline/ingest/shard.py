@@ -18,17 +18,23 @@ from pipeline.errors import ConfigError, Fault, HeadraceError, shorten
 from pipeline.ingest import deal, reader, repeats, sample, shift
 from pipeline.ingest.encode import ARROW_TYPES, ExampleWriter, to_lists
 from pipeline.ingest.label_check import refuse_other_labels
-from pipeline.ingest.plan import Dealing, IngestPlan, Shard, ShardReport
+from pipeline.ingest.plan import QUARANTINE_COLUMNS, Dealing, IngestPlan, Shard, ShardReport
 from pipeline.ingest.unit_check import refuse_other_units
 from pipeline.spans import Window
+from pipeline.sql import COMPUTED
 
 #: Rows held at once. Large enough that per-batch work vanishes, small enough (some tens of
 #: megabytes at a hundred columns) that memory does not depend on the file.
 BATCH_ROWS = 50_000
 
-_LARGEST_FLOAT = float(np.finfo(np.float32).max)
+#: What is computed of a row, as SQL names it.
+LABEL, SAID, REASON, ROW, HASH, EVAL, NUMBER = map(
+    sql.computed, ("label", "said", "reason", "row", "hash", "eval", "number")
+)
+_TYPE, _RAW, _FILE = map(sql.computed, ("type", "raw", "file"))
 
-QUARANTINE_COLUMNS = ("quarantine_reason", "quarantine_row", "quarantine_source")
+#: Of the 32 bits that examples hold.
+LARGEST_FLOAT = float(np.finfo(np.float32).max)
 
 
 def ingest(shard: Shard, plan: IngestPlan, output: str) -> ShardReport:
@@ -85,10 +91,11 @@ def split_file(output: str, split: str, shard: Shard) -> str:
 def judge(
     connection: duckdb.DuckDBPyConnection, types: dict[str, str], shard: Shard, plan: IngestPlan
 ) -> None:
-    """Creates the view `judged`: typed columns, `__label`, `__reason`, `__eval`, `__row`, `__hash`.
+    """Creates the view `judged`: typed columns, and beside them what is computed of a row.
 
-    The hash is of all that the file says of a row. In between stands `typed`, which the label
-    expression and the rules see.
+    Computed are `label`, `said`, `reason`, `eval`, `row`, `hash` and `number`; `sql.computed` gives
+    the names, which no column can have. The hash is of all that the file says of a row. In between
+    stands `typed`, which the label expression and the rules see.
 
     Args:
         connection: has the file's rows as `source`.
@@ -100,6 +107,7 @@ def judge(
         ConfigError: an expression does not fit the columns.
     """
     sql.ease(connection, len(types))
+    sql.confine(connection)  # at the latest here: what follows is the configuration's SQL
     columns = plan.columns()
     exprs, broken = [], {}
     for name, kind in columns.items():
@@ -111,23 +119,30 @@ def judge(
                 f"{plan.present(name, kind, source)} AND ({expr}) IS NULL"
             )
     # Columns that only the label or a rule uses stay as the file has them.
-    rest = [sql.quote(name) for name in types if name not in columns]
+    rest = [
+        f"{sql.as_said(name, kind)} AS {sql.quote(name)}"
+        for name, kind in types.items()
+        if name not in columns
+    ]
     connection.execute(
         "CREATE OR REPLACE TEMP VIEW typed AS SELECT "
-        + ", ".join([*exprs, *rest, f"{sql.reasons(broken)} AS __type"])
-        + ", __file AS __raw, row_number() OVER () AS __number FROM source AS __file"
+        + ", ".join([*exprs, *rest, f"{sql.reasons(broken)} AS {_TYPE}"])
+        + f", {_FILE} AS {_RAW}, row_number() OVER () AS {NUMBER} FROM source AS {_FILE}"
     )
     for key, expression in plan.expressions().items():
         sql.check_expression(connection, key, expression, "typed", shard.path)
 
-    said = f"SELECT *, ({plan.label.expression}\n) AS __said FROM typed"
-    labelled = f"SELECT *, TRY_CAST(__said AS DOUBLE) AS __label FROM ({said})"
-    rules = {"type": "__type <> ''"} if broken else {}
-    rules["label is missing"] = "__said IS NULL"
-    rules["label is not 0 or 1"] = "__said IS NOT NULL AND coalesce(__label NOT IN (0, 1), true)"
+    said = f"SELECT *, ({plan.label.expression}\n) AS {SAID} FROM typed"
+    labelled = f"SELECT *, TRY_CAST({SAID} AS DOUBLE) AS {LABEL} FROM ({said})"
+    rules = {"type": f"{_TYPE} <> ''"} if broken else {}
+    # A number that is none is no answer; DuckDB holds it to be greater than any other.
+    rules["label is missing"] = f"{SAID} IS NULL OR coalesce(isnan({LABEL}), false)"
+    rules["label is not 0 or 1"] = (
+        f"{SAID} IS NOT NULL AND coalesce({LABEL} NOT IN (0, 1) AND NOT isnan({LABEL}), true)"
+    )
     rules |= {
         # Examples hold 32 bits, in which a larger number would be infinite.
-        f"not finite: {name}": f"abs({sql.quote(name)}) > {_LARGEST_FLOAT}"
+        f"not finite: {name}": f"abs({sql.quote(name)}) > {LARGEST_FLOAT}"
         for name, kind in columns.items()
         if kind == "float"
     }
@@ -145,10 +160,10 @@ def judge(
         f"""
         CREATE OR REPLACE TEMP VIEW judged AS
         SELECT *,
-          CASE WHEN __reason <> '' THEN CAST(to_json(__raw) AS VARCHAR) END AS __row,
-          hash(__raw) AS __hash,
-          coalesce({evaluated}, false) AS __eval
-        FROM (SELECT *, {_joined(rules)} AS __reason FROM ({labelled}))
+          CASE WHEN {REASON} <> '' THEN CAST(to_json({_RAW}) AS VARCHAR) END AS {ROW},
+          hash({_RAW}) AS {HASH},
+          coalesce({evaluated}, false) AS {EVAL}
+        FROM (SELECT *, {_joined(rules)} AS {REASON} FROM ({labelled}))
         """
     )
 
@@ -172,13 +187,13 @@ def _joined(rules: dict[str, str]) -> str:
     if "type" not in rules:
         return named
     # A value that could not be converted makes the label missing too; say the cause alone.
-    return f"CASE WHEN __type <> '' THEN __type ELSE {named} END"
+    return f"CASE WHEN {_TYPE} <> '' THEN {_TYPE} ELSE {named} END"
 
 
 def _batches(
     connection: duckdb.DuckDBPyConnection, shard: Shard, plan: IngestPlan
 ) -> Iterator[pa.RecordBatch]:
-    relation = connection.sql("SELECT * EXCLUDE (__raw, __type, __said) FROM judged")
+    relation = connection.sql(f"SELECT * EXCLUDE ({_RAW}, {_TYPE}, {SAID}) FROM judged")
     try:
         yield from relation.to_arrow_reader(BATCH_ROWS)
     except (duckdb.Error, pa.ArrowException, OSError) as error:  # pyarrow wraps DuckDB's in these
@@ -212,8 +227,8 @@ def _write(
     report: ShardReport,
 ) -> None:
     """Sends the rows of a batch to their splits and counts them."""
-    refused = pc.not_equal(batch.column("__reason"), "")
-    held_out = batch.column("__eval")
+    refused = pc.not_equal(batch.column(COMPUTED + "reason"), "")
+    held_out = batch.column(COMPUTED + "eval")
     kept = pc.invert(refused)
     masks = {
         "quarantine": refused,
@@ -232,7 +247,7 @@ def _write(
             name: to_lists(rows.column(name), ARROW_TYPES[kind])
             for name, kind in plan.columns().items()
         }
-        label = rows.column("__label")
+        label = rows.column(COMPUTED + "label")
         if split == "quarantine":
             columns |= _refusal(rows, shard, report)
             label = pc.if_else(pc.is_in(label, pa.array([0.0, 1.0])), label, None)
@@ -248,8 +263,8 @@ def _write(
 
 def _hashes(batch: pa.RecordBatch) -> np.ndarray[Any, Any]:
     """Of the good rows."""
-    good = pc.equal(batch.column("__reason"), "")
-    return np.asarray(batch.column("__hash").filter(good), dtype=np.uint64)
+    good = pc.equal(batch.column(COMPUTED + "reason"), "")
+    return np.asarray(batch.column(COMPUTED + "hash").filter(good), dtype=np.uint64)
 
 
 def _plain(rows: pa.RecordBatch, plan: IngestPlan) -> pa.Table:
@@ -259,14 +274,14 @@ def _plain(rows: pa.RecordBatch, plan: IngestPlan) -> pa.Table:
         name: rows.column(name).cast(pa.string() if pa.types.is_large_binary(kind) else kind)
         for name, kind in kinds.items()
     }
-    return pa.table(columns | {plan.label.name: rows.column("__label").cast(pa.int64())})
+    return pa.table(columns | {plan.label.name: rows.column(COMPUTED + "label").cast(pa.int64())})
 
 
 def _refusal(rows: pa.RecordBatch, shard: Shard, report: ShardReport) -> dict[str, pa.Array]:
     """Columns that say why rows were refused, and counts of the reasons."""
-    reasons: list[str] = rows.column("__reason").to_pylist()
-    numbers = np.asarray(rows.column("__number"))
-    texts = rows.column("__row")
+    reasons: list[str] = rows.column(COMPUTED + "reason").to_pylist()
+    numbers = np.asarray(rows.column(COMPUTED + "number"))
+    texts = rows.column(COMPUTED + "row")
     counts = Counter(report.reasons)
     for position, text in enumerate(reasons):
         for reason in text.split(";"):
@@ -276,7 +291,9 @@ def _refusal(rows: pa.RecordBatch, shard: Shard, report: ShardReport) -> dict[st
                 report.samples[reason] = f"row {numbers[position]}: {sample}"
     report.reasons = dict(counts)
     sources = pa.array([f"{shard.path}, row {number}" for number in numbers])
-    values = zip(QUARANTINE_COLUMNS, (rows.column("__reason"), texts, sources), strict=True)
+    values = zip(
+        QUARANTINE_COLUMNS, (rows.column(COMPUTED + "reason"), texts, sources), strict=True
+    )
     return {name: to_lists(column, ARROW_TYPES["string"]) for name, column in values}
 
 
@@ -292,7 +309,7 @@ def sampled(shard: Shard, plan: IngestPlan) -> pa.Table | None:
         reader.verify(shard.path, local)
         judge(connection, types, shard, plan)
         for batch in _batches(connection, shard, plan):
-            sampler.add(_plain(batch.filter(pc.equal(batch.column("__reason"), "")), plan))
+            sampler.add(_plain(batch.filter(pc.equal(batch.column(COMPUTED + "reason"), "")), plan))
     return sampler.table(shard.span)
 
 

@@ -11,7 +11,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline import files
 from pipeline.errors import RunError
-from pipeline.ingest.shard import QUARANTINE_COLUMNS
+from pipeline.ingest.plan import QUARANTINE_COLUMNS
 from pipeline.ingest.summary import FILE, Ingested
 from pipeline.local import history, outcome
 from pipeline.local.places import Places

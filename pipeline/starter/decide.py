@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.errors import shorten
 from pipeline.starter import codes
 from pipeline.starter.moments import BIRTH
-from pipeline.starter.profile import Profile
+from pipeline.starter.profile import EXACT, Profile
 from pipeline.starter.sample import nested
 
 #: Categories kept as such; more values make `high_cardinality`.
@@ -67,6 +68,8 @@ def _decide(p: Profile, name: str, taken: set[str]) -> Decision:
         return _ignore(p, name, f"always {_short(p.top[0][0])}: tells nothing")
     if p.time_format is not None:
         return _timestamp(p, name, taken)
+    if _is_long_id(p, name):
+        return _long_id(p, name)
     if p.is_whole and not p.type.startswith(("FLOAT", "DOUBLE", "DECIMAL")):
         return _whole(p, name)
     if p.is_number:
@@ -109,14 +112,33 @@ def _whole(p: Profile, name: str) -> Decision:
     return _numeric(p, name)
 
 
+def _is_long_id(p: Profile, name: str) -> bool:
+    """Whole numbers that neither a model nor 64 bits with a sign hold: names, not amounts."""
+    return (
+        p.is_whole
+        and max(abs(p.low), abs(p.high)) > EXACT
+        and (codes.is_code(name, p) or not p.type.startswith(("FLOAT", "DOUBLE")))
+    )
+
+
+def _long_id(p: Profile, name: str) -> Decision:
+    why = f"{p.distinct:,} whole numbers beyond 2^53: identifiers, kept as text to the last digit"
+    if p.distinct >= 0.9 * p.present or p.present < 4 * p.distinct:
+        return _ignore(p, name, f"{why}; too few rows for each to learn from")
+    if p.distinct <= FEW:
+        return _category(p, name, "string", why)
+    return _many(p, name, "string", why)
+
+
 def _numeric(p: Profile, name: str) -> Decision:
     low, high = _figure(p.low), _figure(p.high)
     spec: dict[str, Any] = {"kind": "numeric"}
     made = Decision(name, spec, f"{low} to {high}{_missing(p)}", p)
     if p.numbers < p.present:
         odd = p.present - p.numbers
+        told = ", ".join(shorten(value, 30) for value, _ in p.no_numbers)
         made.notes.append(
-            f"{odd:,} of {p.present:,} values are no numbers; their rows are quarantined"
+            f"{odd:,} of {p.present:,} values are no numbers ({told}); their rows are quarantined"
         )
     clip = clip_of(p.quantiles, p.low, p.high)
     if clip:

@@ -16,9 +16,14 @@ from pipeline import sql
 from pipeline.ingest import deal
 from pipeline.ingest import shard as shard_work
 from pipeline.ingest.plan import Dealing, IngestPlan, Shard
+from pipeline.ingest.shard import EVAL, LABEL, REASON, SAID
 from pipeline.spans import Window
-from pipeline.starter.sample import SHARD, Sample
+from pipeline.starter.sample import SHARD, SHARD_NAME, Sample
 from pipeline.starter.sources import Source
+
+_LABEL, _EVAL, _REASON, _SAID = (
+    sql.COMPUTED + name for name in ("label", "eval", "reason", "said")
+)
 
 
 @dataclass(frozen=True)
@@ -109,39 +114,39 @@ def judge(
         columns = ", ".join(sql.quote(name) for name in plan.columns())
         # One query: the view is long where there are many columns, and takes time to bind.
         rows = connection.sql(
-            f"SELECT {columns}, __label, __eval, __reason, CAST(__said AS VARCHAR) AS __said "
+            f"SELECT {columns}, {LABEL}, {EVAL}, {REASON}, CAST({SAID} AS VARCHAR) AS {SAID} "
             "FROM judged"
         ).to_arrow_table()
-        rows = rows.append_column(SHARD, _files(connection, group))
+        rows = rows.append_column(SHARD_NAME, _files(connection, group))
         if split is not None:
             rows = rows.set_column(
-                rows.column_names.index("__eval"),
-                "__eval",
+                rows.column_names.index(_EVAL),
+                _EVAL,
                 pa.array([split == "eval"] * rows.num_rows, pa.bool_()),
             )
-        unknown = rows.filter(pc.match_substring(rows.column("__reason"), "label is missing"))
+        unknown = rows.filter(pc.match_substring(rows.column(_REASON), "label is missing"))
         unlabelled += unknown.num_rows
         present.update({name: len(unknown) - unknown[name].null_count for name in plan.columns()})
-        good = pc.equal(rows.column("__reason"), "")
-        tables.append(rows.filter(good).drop_columns(["__reason", "__said"]))
-        for (index, reason), count in _counted(rows, SHARD, "__reason").items():
+        good = pc.equal(rows.column(_REASON), "")
+        tables.append(rows.filter(good).drop_columns([_REASON, _SAID]))
+        for (index, reason), count in _counted(rows, SHARD_NAME, _REASON).items():
             label = source.found[sample.spans[index]].span.label
             spans[label] += count
             if reason:
                 refused[label] += count
                 reasons.update(dict.fromkeys(reason.split(";"), count))
         unclear = pc.and_(
-            pc.is_valid(rows.column("__said")),
-            pc.invert(pc.is_in(rows.column("__label"), pa.array([0.0, 1.0]))),
+            pc.is_valid(rows.column(_SAID)),
+            pc.invert(pc.is_in(rows.column(_LABEL), pa.array([0.0, 1.0]))),
         )
-        for (text,), count in _counted(rows.filter(unclear), "__said").items():
+        for (text,), count in _counted(rows.filter(unclear), _SAID).items():
             said[text] += count
     whole = pa.concat_tables(tables)
-    files = np.asarray(whole.column(SHARD))
+    files = np.asarray(whole.column(SHARD_NAME))
     return Judged(
         rows=whole.select(list(plan.columns())),
-        label=np.asarray(whole.column("__label")).astype(np.int64),
-        held_out=np.asarray(whole.column("__eval")).astype(bool),
+        label=np.asarray(whole.column(_LABEL)).astype(np.int64),
+        held_out=np.asarray(whole.column(_EVAL)).astype(bool),
         file=files,
         span=np.asarray(sample.spans)[files],
         spans=dict(spans),

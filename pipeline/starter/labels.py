@@ -17,8 +17,12 @@ from pipeline.starter.decide import words
 from pipeline.starter.judged import Judged
 from pipeline.starter.profile import Profile
 
-_YES = frozenset("yes y true t positive pos churned bad fraud default left won win success".split())
-_NO = frozenset("no n false f negative neg none good stayed lost loss failure".split())
+_YES = frozenset(
+    "ja oui si sí sim yes y true t positive pos churned bad fraud default left won win success".split()
+)
+_NO = frozenset(
+    "nein non não nee nej no n false f negative neg none good stayed lost loss failure".split()
+)
 _LABELS = frozenset(
     "label target y class outcome churn churned default response converted clicked click fraud "
     "survived deny approved result status bad success won left attrition".split()

@@ -10,6 +10,7 @@ from collections import Counter
 import numpy as np
 
 from pipeline import files, sql
+from pipeline.number_text import Format
 from pipeline.starter import bars
 from pipeline.starter.draft import Draft, Line, down, feature_line, toml, up
 from pipeline.starter.judged import Judged
@@ -46,6 +47,16 @@ def draft(state: State, judged: Judged | None) -> Draft:
         Line(name, p.time_format, "as its column is written")
         for name, d in state.decisions.items()
         if d.kind == "timestamp" and (p := d.profile) and p.time_format not in (None, "auto")
+    ]
+    add["data.null_values"] = [
+        Line(state.names[name], list(texts), "a value elsewhere" if state.sample.csv else "")
+        for name, texts in state.sample.null_values.items()
+        if state.names[name] in _columns(state)
+    ]
+    add["data.number_formats"] = [
+        Line(state.names[name], form.example, "1234.5 as it is written there")
+        for name, form in state.sample.number_formats.items()
+        if _columns(state).get(state.names[name])
     ]
     add["data.csv"] = _csv_lines(state)
     add["window"] = _window_lines(state, judged)
@@ -134,7 +145,19 @@ def _csv_lines(state: State) -> list[Line]:
         lines.append(Line("null_values", list(csv.null_values), why))
     if csv.decimal != ".":
         lines.append(Line("decimal", csv.decimal, "numbers are written 1,5"))
+    if csv.thousands:
+        form = Format(csv.decimal, csv.thousands)
+        lines.append(Line("thousands", csv.thousands, f"numbers are written {form.example}"))
     return lines
+
+
+def _columns(state: State) -> dict[str, bool]:
+    """Columns that the configuration names, and whether they are numbers."""
+    found = {
+        name: d.kind == "numeric" or d.spec.get("type") in ("int", "float")
+        for name, d in state.decisions.items()
+    }
+    return found | {leak.name: leak.type != "string" for leak in state.leaks}
 
 
 def window_sizes(source: Source, sample: Sample) -> dict[str, int]:

@@ -12,7 +12,7 @@ from pipeline.starter import decide
 from pipeline.starter import profile as profiling
 from pipeline.starter.draft import key, toml
 from pipeline.starter.names import plain_names
-from pipeline.starter.sample import Sample
+from pipeline.starter.sample import SHARD, Sample
 
 _ROWS = 50_000
 
@@ -30,11 +30,14 @@ def of_new_columns(config: Config, new: Mapping[str, str]) -> Iterator[tuple[str
         with sql.connect() as connection, reader.localized(path) as local:
             types, _ = reader.open_source(connection, path, local, tolerant)
             connection.execute(
-                f"CREATE TABLE sample AS SELECT {sql.quote(column)}, 0 AS __shard FROM source "
+                f"CREATE TABLE sample AS SELECT {sql.quote(column)}, 0 AS {SHARD} FROM source "
                 f"LIMIT {_ROWS}"
             )
             (rows,) = connection.execute("SELECT count(*) FROM sample").fetchone() or (0,)
-            sample = Sample((path,), (0,), (column,), {column: types[column]}, {}, rows, rows, None)
+            sample = Sample(
+                *((path,), (0,), (column,), {column: types[column]}, {}, rows, rows, None),
+                number_formats={column: plan.numbers(column)},
+            )
             (profile,) = profiling.columns(connection, sample)
         name = plain_names([*config.features, column])[column]
         (decision,) = decide.features([profile], {column: name})

@@ -6,11 +6,11 @@ import os
 import re
 from collections.abc import Sequence
 
-from pipeline.ingest.shard import QUARANTINE_COLUMNS
+from pipeline.ingest.plan import QUARANTINE_COLUMNS
 from pipeline.starter.sources import Source
 
 #: Names that ingestion needs for itself.
-_RESERVED = {*QUARANTINE_COLUMNS, "__span"}
+_RESERVED = frozenset(QUARANTINE_COLUMNS)
 
 
 def plain_names(names: Sequence[str]) -> dict[str, str]:
@@ -25,7 +25,7 @@ def plain_names(names: Sequence[str]) -> dict[str, str]:
         plain = re.sub(r"\W+", "_", ascii_, flags=re.ASCII).strip("_").lower() or "column"
         if plain[0].isdigit():
             plain = f"c_{plain}"
-        if plain in _RESERVED:
+        if plain.lower() in _RESERVED:
             plain = f"c_{plain}"
         made[name] = free(plain, taken)
         taken.add(made[name].lower())
@@ -43,7 +43,7 @@ def _is_plain(name: str) -> bool:
     return (
         bool(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name))
         and not name.startswith("__")
-        and name not in _RESERVED
+        and name.lower() not in _RESERVED
     )
 
 

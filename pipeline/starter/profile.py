@@ -11,9 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import sql
+from pipeline.ingest.shard import LARGEST_FLOAT
 from pipeline.starter import moments
 from pipeline.starter.sample import SHARD, Sample, nested
 
+#: Beyond it a DOUBLE does not hold every whole number.
+EXACT = 2.0**53
 #: Values listed at most.
 TOP = 100
 #: Columns, and their cells, that one query looks at.
@@ -32,7 +35,10 @@ class Profile:
         distinct: different values.
         numbers: values that are numbers.
         whole: values that are whole numbers.
-        low, high: smallest and largest number.
+        infinite: numbers that are infinite, or would be in 32 bits.
+        written: whether numbers are written in another way than a program's (`$1,234.50`).
+        no_numbers: most frequent values that are none, where most are.
+        low, high: smallest and largest finite number.
         quantiles: 0.001, 0.01, 0.05, 0.5, 0.95, 0.99, 0.999 of the numbers.
         words, length: mean number of words, and of characters, of a text.
         singletons: values that stand in one row only.
@@ -53,6 +59,9 @@ class Profile:
     distinct: int = 0
     numbers: int = 0
     whole: int = 0
+    infinite: int = 0
+    written: bool = False
+    no_numbers: list[tuple[str, int]] = field(default_factory=list)
     low: float = 0.0
     high: float = 0.0
     quantiles: tuple[float, ...] = ()
@@ -92,7 +101,6 @@ class Profile:
 
 def columns(connection: duckdb.DuckDBPyConnection, sample: Sample) -> list[Profile]:
     """Profiles of all columns, in their order."""
-    decimal = sample.csv.decimal if sample.csv else "."
     # A query for many columns costs little more than one for a single column.
     size = max(1, min(_COLUMNS_AT_ONCE, _CELLS_AT_ONCE // max(1, sample.rows)))
     found: list[Profile] = []
@@ -102,7 +110,7 @@ def columns(connection: duckdb.DuckDBPyConnection, sample: Sample) -> list[Profi
             for name in sample.names[start : start + size]
         ]
         _presence(connection, [one for one in some if nested(one.type)])
-        _figures(connection, [one for one in some if not nested(one.type)], decimal)
+        _figures(connection, sample, [one for one in some if not nested(one.type)])
         found += some
     return found
 
@@ -114,14 +122,16 @@ def _presence(connection: duckdb.DuckDBPyConnection, some: Sequence[Profile]) ->
         ).fetchone() or (0,)
 
 
-def _figures(connection: duckdb.DuckDBPyConnection, some: Sequence[Profile], decimal: str) -> None:
+def _figures(
+    connection: duckdb.DuckDBPyConnection, sample: Sample, some: Sequence[Profile]
+) -> None:
     """Fills in profiles of columns that hold one value a row, all of them at once."""
     if not some:
         return
     made = ", ".join(
         f"CASE WHEN {sql.present(one.name, one.type)} THEN "
         f"{sql.typed(one.name, 'string', one.type)} END AS v{at}, "
-        f"{sql.typed(one.name, 'float', one.type, decimal=decimal)} AS n{at}"
+        f"{sql.typed(one.name, 'float', one.type, numbers=sample.numbers(one.name))} AS n{at}"
         for at, one in enumerate(some)
     )
     connection.execute(f"CREATE OR REPLACE TEMP TABLE part AS SELECT {made}, {SHARD} FROM sample")
@@ -132,27 +142,45 @@ def _figures(connection: duckdb.DuckDBPyConnection, some: Sequence[Profile], dec
     for at, (one, row) in enumerate(
         zip(some, _asked(connection, _NUMBERS, range(len(some))), strict=True)
     ):
-        one.present, one.numbers, one.whole, low, high, quantiles = row
+        one.present, one.numbers, one.whole, low, high, quantiles, one.infinite, odd = row
+        one.written = bool(odd)
         one.low, one.high, one.quantiles = low or 0.0, high or 0.0, tuple(quantiles or ())
         one.shares = tuple(share[at] for share in shares)
     texts = [at for at, one in enumerate(some) if not one.is_number]
     for at, (length, words) in zip(texts, _asked(connection, _WORDS, texts), strict=True):
         some[at].length, some[at].words = length or 0.0, words or 0.0
-    names = ", ".join(f"v{at}" for at in range(len(some)))
+    for at, one in enumerate(some):
+        if one.numbers >= 0.5 * one.present and one.numbers < one.present:
+            one.no_numbers = connection.execute(
+                f"SELECT v{at}, count(*) FROM part WHERE v{at} IS NOT NULL AND n{at} IS NULL "
+                "GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 3"
+            ).fetchall()
+    # Of numbers however they are written, what counts is which numbers they are.
+    names = ", ".join(
+        _NUMBER.format(at=at) if one.is_number and one.written else f"v{at}"
+        for at, one in enumerate(some)
+    )
     values = connection.sql(f"SELECT {names} FROM part").to_arrow_table()
     for one, column in zip(some, values.columns, strict=True):
         _values(connection, one, column.combine_chunks())
         _moments(connection, one)
 
 
+_FINITE = f"abs(n{{at}}) <= {LARGEST_FLOAT}"
 #: Aggregates of column `at` of table `part`.
 _NUMBERS = (
     "count(v{at})",
     "count(n{at})",
-    "count(*) FILTER (n{at} = trunc(n{at}))",
-    "min(n{at})",
-    "max(n{at})",
-    "quantile_cont(n{at}, [0.001, 0.01, 0.05, 0.5, 0.95, 0.99, 0.999]) FILTER (isfinite(n{at}))",
+    f"count(*) FILTER (n{{at}} = trunc(n{{at}}) AND {_FINITE})",
+    f"min(n{{at}}) FILTER ({_FINITE})",
+    f"max(n{{at}}) FILTER ({_FINITE})",
+    f"quantile_cont(n{{at}}, [0.001, 0.01, 0.05, 0.5, 0.95, 0.99, 0.999]) FILTER ({_FINITE})",
+    f"count(*) FILTER (NOT {_FINITE})",
+    "count(*) FILTER (TRY_CAST(v{at} AS DOUBLE) IS DISTINCT FROM n{at})",
+)
+_NUMBER = (
+    "CASE WHEN n{at} = trunc(n{at}) AND abs(n{at}) < 1e15 THEN CAST(CAST(n{at} AS BIGINT) AS "
+    "VARCHAR) WHEN n{at} IS NOT NULL THEN CAST(n{at} AS VARCHAR) ELSE v{at} END AS v{at}"
 )
 _WORDS = ("avg(length(v{at}))", "avg(length(v{at}) - length(replace(v{at}, ' ', '')) + 1)")
 

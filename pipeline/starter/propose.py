@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import tomllib
 from collections.abc import Callable
@@ -21,10 +20,12 @@ from pipeline.starter import (
     hunt,
     labels,
     layout,
+    number_notes,
     questions,
     row_key,
     sources,
     tables,
+    texts,
     times,
 )
 from pipeline.starter import profile as profiling
@@ -85,10 +86,7 @@ def propose(path: str, label: str | None, target: str, say: Callable[[str], None
     with sql.connect() as connection:
         say(f"reading {source.base}/{source.pattern}")
         sample = sampling.load(connection, source)
-        csv = sampling.find_texts(connection, sample)
-        if csv:
-            sampling.apply_nulls(connection, sample, csv)
-            sample = dataclasses.replace(sample, csv=csv)
+        sample = texts.find(connection, sample)
         say(f"looking at {sample.seen}, {len(sample.names):,} columns")
         profiles = profiling.columns(connection, sample)
         names = plain_names(sample.names)
@@ -105,7 +103,11 @@ def propose(path: str, label: str | None, target: str, say: Callable[[str], None
             label=labels.choose(label, profiles, names),
             label_name=free("label", {*names.values()}),
             decisions={d.name: d for d in decide.features(profiles, names)},
-            remarks=list(source.notes),
+            remarks=[
+                *source.notes,
+                *sample.remarks,
+                *number_notes.remarks(connection, profiles),
+            ],
         )
         return _propose(state)
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import duckdb
 
@@ -14,6 +14,7 @@ from pipeline import sql
 from pipeline.config import CsvOptions
 from pipeline.errors import DataError
 from pipeline.ingest import csv_form, reader
+from pipeline.number_text import Format
 from pipeline.starter import dialect
 from pipeline.starter.sources import Source
 
@@ -28,20 +29,17 @@ COLUMNS = 10_000
 #: Above so many bytes files are not read to their end: their first rows stand for them.
 WHOLE_BYTES = 2_000_000_000
 
-#: Texts by which programs say that a value is missing. The first kind never means anything else.
-NULL_TEXTS = ("\\N", "NULL", "null", "#N/A", "<NA>", "nan", "NaN", "N/A", "n/a")
-OTHER_NULL_TEXTS = ("NA", "None", "none", "?", "-", "--", ".", "missing", "unknown", "Unknown")
-
-#: Columns of the sample beside the data's own.
-SHARD = "__shard"
+#: The sample's column beside the data's own: its name in SQL, and elsewhere.
+SHARD = sql.computed("shard")
+SHARD_NAME = sql.COMPUTED + "shard"
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Table `sample`: rows of the data as the files have them, and `__shard`, the file's index.
+    """Table `sample`: rows of the data as the files have them, and `SHARD`, the file's index.
 
     Attributes:
-        files: those that were looked at; `__shard` counts them.
+        files: those that were looked at; `SHARD` counts them.
         spans: the span's position in `Source.found` of each file.
         names: columns, in the order of the files.
         types: as DuckDB calls them, by name.
@@ -51,6 +49,9 @@ class Sample:
         csv: how CSV files are written, None for Parquet.
         path_columns: those of `names` that stand in the files' paths.
         every: files there are; more than were looked at, perhaps.
+        number_formats: how numbers are written in columns where that is not as `csv` says.
+        null_values: texts that mean missing in a column, beside those of `csv`.
+        remarks: what a person should know of how values are written.
     """
 
     files: tuple[str, ...]
@@ -63,6 +64,14 @@ class Sample:
     csv: CsvOptions | None
     path_columns: tuple[str, ...] = ()
     every: int = 0
+    number_formats: Mapping[str, Format] = field(default_factory=dict)
+    null_values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+    def numbers(self, name: str) -> Format:
+        """How numbers that are text are written in a column."""
+        usual = Format(self.csv.decimal, self.csv.thousands) if self.csv else Format()
+        return self.number_formats.get(name, usual)
 
     @property
     def whole(self) -> bool:
@@ -102,6 +111,7 @@ def load(connection: duckdb.DuckDBPyConnection, source: Source) -> Sample:
         in_path = _with_keys(scans, names, keys)
         order = list(dict.fromkeys(name for columns in names for name in columns))
         reader.refuse_duplicates(paths[-1], order)
+        sql.refuse_computed(paths[-1], order)
         if len(order) > COLUMNS:
             raise DataError(
                 f"{paths[-1]}: has {len(order):,} columns; at most {COLUMNS:,} are looked at. "
@@ -119,7 +129,7 @@ def load(connection: duckdb.DuckDBPyConnection, source: Source) -> Sample:
         files=tuple(paths),
         spans=tuple(at for _, at in chosen),
         names=tuple(order),
-        types={row[0]: row[1] for row in described if row[0] != SHARD},
+        types={row[0]: row[1] for row in described if row[0] != SHARD_NAME},
         absent={name: count for name, count in absent.items() if count},
         rows=rows,
         total=total,
@@ -273,75 +283,6 @@ def _dialect(
             "names. Add a line with the column names."
         )
     return CsvOptions(delimiter=delimiter, encoding=encoding, escape=escape)
-
-
-def find_texts(connection: duckdb.DuckDBPyConnection, sample: Sample) -> CsvOptions | None:
-    """How numbers are written, and which texts mean "missing", from the sample's values.
-
-    A text such as `NA` counts only if it stands in a column whose other values are all numbers
-    or moments: elsewhere it may be Namibia.
-    """
-    if sample.csv is None:
-        return None
-    comma = sample.csv.delimiter != "," and _has_decimal_commas(connection, sample)
-    every = ", ".join(sql.text(value) for value in (*NULL_TEXTS, *OTHER_NULL_TEXTS))
-    always = ", ".join(sql.text(value) for value in NULL_TEXTS)
-    found: set[str] = set()
-    for name in _columns_with(connection, sample, every):
-        column = sql.quote(name)
-        value = f"replace({column}, ',', '.')" if comma else column
-        fits = (
-            f"TRY_CAST({value} AS DOUBLE) IS NOT NULL "
-            f"OR TRY_CAST({column} AS TIMESTAMPTZ) IS NOT NULL"
-        )
-        here, surely, others, fitting = connection.execute(
-            f"SELECT list(DISTINCT {column}) FILTER ({column} IN ({every})), "
-            f"list(DISTINCT {column}) FILTER ({column} IN ({always})), "
-            f"count(*) FILTER ({column} NOT IN ({every})), "
-            f"count(*) FILTER ({column} NOT IN ({every}) AND ({fits})) FROM sample"
-        ).fetchone() or ([], [], 0, 0)
-        if here and fitting and fitting == others:
-            found.update(here)
-        found.update(surely or [])
-    # DuckDB reads these as the number that is none, which is missing anyway.
-    found -= {"nan", "NaN"}
-    order = [text for text in (*NULL_TEXTS, *OTHER_NULL_TEXTS) if text in found]
-    return sample.csv.model_copy(
-        update={"null_values": tuple(order), "decimal": "," if comma else "."}
-    )
-
-
-def _columns_with(connection: duckdb.DuckDBPyConnection, sample: Sample, texts: str) -> list[str]:
-    """Columns that hold one of some texts (SQL literals, separated by commas)."""
-    asked = ", ".join(f"bool_or({sql.quote(name)} IN ({texts}))" for name in sample.names)
-    row = connection.execute(f"SELECT {asked} FROM sample").fetchone() or ()
-    return [name for name, holds in zip(sample.names, row, strict=True) if holds]
-
-
-def _has_decimal_commas(connection: duckdb.DuckDBPyConnection, sample: Sample) -> bool:
-    def holding(mark: str) -> str:
-        return ", ".join(
-            f"coalesce(bool_or(regexp_full_match({sql.quote(name)}, '[-+]?\\d+{mark}\\d+')), false)"
-            for name in sample.names
-        )
-
-    commas, points = connection.execute(
-        f"SELECT list_bool_or([{holding(',')}]), list_bool_or([{holding('[.]')}]) FROM sample"
-    ).fetchone() or (False, False)
-    return bool(commas and not points)
-
-
-def apply_nulls(connection: duckdb.DuckDBPyConnection, sample: Sample, csv: CsvOptions) -> None:
-    """Makes the sample what reading with these texts for "missing" would have given."""
-    if not csv.null_values:
-        return
-    texts = ", ".join(sql.text(value) for value in csv.null_values)
-    columns = ", ".join(
-        f"CASE WHEN {sql.quote(name)} NOT IN ({texts}) THEN {sql.quote(name)} END "
-        f"AS {sql.quote(name)}"
-        for name in sample.names
-    )
-    connection.execute(f"CREATE OR REPLACE TABLE sample AS SELECT {columns}, {SHARD} FROM sample")
 
 
 def nested(kind: str) -> bool:

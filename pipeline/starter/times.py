@@ -164,13 +164,12 @@ def _orders_rows(state: State, name: str) -> bool:
 def _typed(state: State, name: str) -> str:
     profile = state.decisions[name].profile
     form = profile.time_format if profile else None
-    decimal = state.sample.csv.decimal if state.sample.csv else "."
     return sql.typed(
         name,
         "timestamp",
         profile.type if profile else "VARCHAR",
         time_format=None if form == "auto" else form,
-        decimal=decimal,
+        numbers=state.sample.numbers(profile.name if profile else name),
     )
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline import moments, sql
+from pipeline.number_text import Format
 from pipeline.starter import moments as looked
 
 DATABASE = sql.connect()
@@ -24,7 +25,7 @@ def read(value: Any, form: str | None = None, decimal: str = ".") -> int | None:
     """As ingestion reads a value of a column."""
     DATABASE.register("given", pa.table({"x": [value]}))
     ((_, source, *_),) = DATABASE.execute("DESCRIBE given").fetchall()
-    typed = sql.typed("x", "timestamp", source, time_format=form, decimal=decimal)
+    typed = sql.typed("x", "timestamp", source, time_format=form, numbers=Format(decimal))
     ((made,),) = DATABASE.execute(f"SELECT {typed} FROM given").fetchall()
     return made if made is None else int(made)
 
