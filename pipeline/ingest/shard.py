@@ -135,11 +135,8 @@ def judge(
     said = f"SELECT *, ({plan.label.expression}\n) AS {SAID} FROM typed"
     labelled = f"SELECT *, TRY_CAST({SAID} AS DOUBLE) AS {LABEL} FROM ({said})"
     rules = {"type": f"{_TYPE} <> ''"} if broken else {}
-    # A number that is none is no answer; DuckDB holds it to be greater than any other.
-    rules["label is missing"] = f"{SAID} IS NULL OR coalesce(isnan({LABEL}), false)"
-    rules["label is not 0 or 1"] = (
-        f"{SAID} IS NOT NULL AND coalesce({LABEL} NOT IN (0, 1) AND NOT isnan({LABEL}), true)"
-    )
+    rules["label is missing"] = f"{SAID} IS NULL"
+    rules["label is not 0 or 1"] = f"{SAID} IS NOT NULL AND coalesce({LABEL} NOT IN (0, 1), true)"
     rules |= {
         # Examples hold 32 bits, in which a larger number would be infinite.
         f"not finite: {name}": f"abs({sql.quote(name)}) > {LARGEST_FLOAT}"

@@ -18,10 +18,11 @@ from pipeline.starter.judged import Judged
 from pipeline.starter.profile import Profile
 
 _YES = frozenset(
-    "ja oui si sí sim yes y true t positive pos churned bad fraud default left won win success".split()
+    "yes y true t positive pos churned bad fraud default left won win success "
+    "ja oui si sí sim".split()
 )
 _NO = frozenset(
-    "nein non não nee nej no n false f negative neg none good stayed lost loss failure".split()
+    "no n false f negative neg none good stayed lost loss failure nein nee nej non não".split()
 )
 _LABELS = frozenset(
     "label target y class outcome churn churned default response converted clicked click fraud "

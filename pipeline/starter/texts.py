@@ -118,14 +118,15 @@ def _formats(
             if one.sure_p and one.sure_c:
                 remarks.append(_mixed(name, one))
     open_ = {n: s for n, s in shapes.items() if not s.certain and (s.either_p or s.either_c)}
+    certain = bool(found)
     known = Counter(one.decimal for one in found.values())
-    known.update(f.decimal for s in open_.values() if not found and (f := s.by_gaps))
+    known.update(f.decimal for s in open_.values() if not certain and (f := s.by_gaps))
     for name, one in open_.items():
         form, why = _settled(one, known, sample)
         if not _are_numbers(connection, name, form):
             continue
         found[name] = form
-        if known and form.decimal == _leading(known) and one.by_gaps in (None, form):
+        if certain and form.decimal == _leading(known) and one.by_gaps in (None, form):
             continue
         mark = "." if one.either_p else ","
         meant = "1.234" if form.decimal == mark else "1234"

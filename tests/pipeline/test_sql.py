@@ -67,7 +67,7 @@ def test_nan_as_text_is_missing_not_wrong(text: str) -> None:
     assert convert([text], pa.string(), "int") == [(None, False)]
 
 
-@pytest.mark.parametrize("text", ["abc", "1,5", "1.5.2", "12 USD", "--", "0x"])
+@pytest.mark.parametrize("text", ["abc", "1,5", "1.5.2", "12 kg", "--", "0x"])
 def test_text_that_is_no_number_is_there_but_not_converted(text: str) -> None:
     for kind in ("float", "int", "timestamp"):
         assert convert([text], pa.string(), kind) == [(None, True)]
@@ -207,7 +207,9 @@ def test_a_moment_is_no_number(kind: str) -> None:
 
 @given(st.lists(st.none() | st.text(st.characters(exclude_categories=["Cs"])), min_size=1))
 def test_text_stays_and_the_empty_text_is_missing(values: list[str | None]) -> None:
-    assert values_of(values, pa.string(), "string") == [value or None for value in values]
+    blanks = " \t\r\n\u00a0\u202f"
+    wanted = [value if value and value.strip(blanks) else None for value in values]
+    assert values_of(values, pa.string(), "string") == wanted
 
 
 @given(st.lists(INT64, min_size=1))
@@ -300,7 +302,7 @@ def trips() -> duckdb.DuckDBPyConnection:
     connection = sql.connect()
     connection.execute(
         "CREATE TABLE trips (fare_amount DOUBLE, tip_amount DOUBLE, flag VARCHAR, "
-        "tags VARCHAR[], day DATE, __raw INTEGER)"
+        'tags VARCHAR[], day DATE, "headrace:raw" INTEGER)'
     )
     connection.execute("INSERT INTO trips VALUES (1, 0, 'x', [], '2019-01-01', 0)")
     return connection
@@ -349,7 +351,7 @@ def test_expressions_that_do_not_fit_are_told_with_key_and_remedy(
     assert expression in fault.value
     assert rule in fault.rule
     assert remedy in fault.remedy
-    assert "__raw" not in str(fault)
+    assert "headrace:" not in str(fault)
 
 
 def test_what_fails_only_on_a_row_is_found_by_running_it(trips: duckdb.DuckDBPyConnection) -> None:
