@@ -19,7 +19,7 @@ from pipeline.starter import dialect
 from pipeline.starter.sources import Source
 
 #: What is looked at, at most. A reader of a larger table is told so.
-ROWS, CELLS = 200_000, 4_000_000
+ROWS, CELLS = 200_000, 2_500_000
 #: Files that are opened, at most: of one table, and of data in spans.
 FILES, SPAN_FILES = 1_000, 60
 #: Spans, the newest, from which files are taken: by far those that a run sees.
