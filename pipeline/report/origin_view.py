@@ -78,6 +78,7 @@ def origins(evidence: Evidence) -> list[tuple[str, str]]:
         ("data", data),
         ("schema", evidence.schema_sha256 or made.get("schema_sha256")),
         ("code", made.get("code_sha256")),
+        ("thresholds, requests and server", made.get("inputs_sha256")),
         ("git revision", made.get("git_revision")),
         ("weights", made.get("weights_sha256")),
         ("Headrace", made.get("headrace_version")),

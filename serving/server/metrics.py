@@ -29,7 +29,7 @@ _STOCK, _OWN = ":tensorflow:serving:", ":headrace:serving:"
 _MAX_SERIES = 2000
 _MAX_LABEL = 200
 # Names that no model has are chosen by clients: so many are told, of so many characters at most.
-_MAX_STRANGE, _MAX_STRANGE_LABEL = 20, 64
+_MAX_STRANGE, _MAX_STRANGE_LABEL = 100, 64
 _OTHER = "(other)"
 
 #: Why a server refuses what it could answer: its own limits, each with a flag.

@@ -96,6 +96,7 @@ def test_the_evaluator_leaves_it_out(
     inputs = {
         "model": [artifact(standard_artifacts.Model, str(tmp_path / "candidate"))],
         "baseline_model": [artifact(standard_artifacts.Model, str(Path(champion).parent))],
+        "examples": [artifact(standard_artifacts.Examples, str(tmp_path / "examples"))],
     }
     outputs = {
         "evaluation": [artifact(standard_artifacts.ModelEvaluation, str(tmp_path / "evaluated"))],
