@@ -401,6 +401,11 @@ def test_models_are_listed_with_where_they_come_from(
     told = json.loads(call("models", "--json").stdout)
     assert [(one["version"], one["newest"]) for one in told] == [(1, False), (2, True)]
     assert told[0]["manifest"]["run_id"] == "run-1"
+    assert [one["changed"] for one in told] == [[], []]
+    (registry.folder / "1" / "variables" / "variables.index").write_text("another")
+    told = json.loads(call("models", "--json").stdout)
+    assert told[1]["changed"] == [] and "variables.index" in told[0]["changed"][0]
+    assert "version 1 is not what was pushed, and the server refuses it" in call("models").stdout
 
 
 def test_lineage_without_a_history(project: Path, call: Callable[..., Result]) -> None:
