@@ -156,10 +156,16 @@ def _of_double(value: str) -> str:
 
 
 def _unless_plain(value: str, form: Format, cast: str, read: str) -> str:
+    likely = f"CASE WHEN regexp_matches({value}, {_literal(_LIKELY)}) THEN {read} END"
     if form.decimal == ".":
-        return f"coalesce({cast}, {read})"
-    is_plain = f"NOT regexp_matches({value}, '[.,]')"
-    return f"CASE WHEN {is_plain} THEN coalesce({cast}, {read}) ELSE {read} END"
+        return f"coalesce({cast}, {likely})"
+    is_plain = f"NOT contains({value}, '.') AND NOT contains({value}, ',')"
+    return f"coalesce(CASE WHEN {is_plain} THEN {cast} END, {likely})"
+
+
+#: One look at a text that is no number mostly spares the others: from the first digit to the last
+#: there is nothing but what stands in numbers.
+_LIKELY = rf"^[^0-9]*[0-9][-+0-9., 'eE{_FANCY}]*[^0-9]*$"
 
 
 def _literal(text: str) -> str:

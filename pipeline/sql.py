@@ -149,7 +149,7 @@ def typed(
     if kind == "string":
         # Some writers of Parquet do not say that their bytes are text.
         value = f"TRY(decode({name}))" if source == "BLOB" else f"CAST({name} AS VARCHAR)"
-        return f"CASE WHEN {_stripped(value)} <> '' THEN {value} END"
+        return f"CASE WHEN {_begins_plainly(value)} OR {_stripped(value)} <> '' THEN {value} END"
     if source.startswith(("TIMESTAMP", "DATE")):
         if kind != "timestamp":
             return f"NULL::{_SQL_TYPES[kind]}"
@@ -188,6 +188,11 @@ _BLANKS = " \t\r\n\u00a0\u202f"
 
 def _stripped(value: str) -> str:
     return f"trim({value}, {text(_BLANKS)})"
+
+
+def _begins_plainly(value: str) -> str:
+    """True of texts that begin with a visible character of ASCII: no blanks, told in no time."""
+    return f"{value} BETWEEN '!' AND '~'"
 
 
 def as_read(column: str, source: str, nulls: Iterable[str] = ()) -> str:
@@ -251,8 +256,13 @@ def present(
     if source in ("DOUBLE", "FLOAT"):
         return f"({name} IS NOT NULL AND NOT isnan({name}))"
     if source == "VARCHAR":
+        # Most texts are told by a look at their letters, a tenth of the work of stripping them.
+        plain = (
+            f"{_begins_plainly(name)} AND NOT contains({name}, 'n') AND NOT contains({name}, 'N')"
+        )
         said = f"lower({_stripped(name)})"
-        return f"({name} IS NOT NULL AND {said} NOT IN ('', 'nan', '-nan', '+nan'))"
+        missing = f"{said} IN ('', 'nan', '-nan', '+nan')"
+        return f"CASE WHEN {name} IS NULL THEN false WHEN {plain} THEN true ELSE NOT {missing} END"
     return f"({name} IS NOT NULL)"
 
 

@@ -13,6 +13,7 @@ from pipeline.config import Config, CsvOptions, LabelConfig
 from pipeline.number_text import Format
 from pipeline.spans import Window
 from pipeline.sql import ColumnType
+from pipeline.typed_columns import Column
 
 SPLITS = ("train", "eval", "quarantine")
 #: Columns of refused rows beside their own.
@@ -67,13 +68,11 @@ class IngestPlan(Section):
 
     def typed(self, column: str, kind: ColumnType, source: str) -> str:
         """SQL of a column in its canonical type; `source` is its type in the file."""
-        return sql.typed(
-            column,
-            kind,
-            source,
-            time_format=self.time_formats.get(column),
-            numbers=self.numbers(column),
-        )
+        return self.column(column, kind, source).typed
+
+    def column(self, name: str, kind: ColumnType, source: str) -> Column:
+        """A column and how it is read; `source` is its type in the file."""
+        return Column(name, kind, source, self.time_formats.get(name), self.numbers(name))
 
     def present(self, column: str, kind: ColumnType, source: str) -> str:
         """SQL, true where the file has a value in a column."""

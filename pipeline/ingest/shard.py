@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import sql
+from pipeline import sql, typed_columns
 from pipeline.errors import ConfigError, Fault, HeadraceError, shorten
 from pipeline.ingest import deal, reader, repeats, sample, shift
 from pipeline.ingest.encode import ARROW_TYPES, ExampleWriter, to_lists
@@ -109,14 +109,15 @@ def judge(
     sql.ease(connection, len(types))
     sql.confine(connection)  # at the latest here: what follows is the configuration's SQL
     columns = plan.columns()
+    lists, values = typed_columns.typed(
+        [plan.column(name, kind, types.get(name, '"NULL"')) for name, kind in columns.items()]
+    )
     exprs, broken = [], {}
-    for name, kind in columns.items():
-        source = types.get(name, '"NULL"')
-        expr = plan.typed(name, kind, source)
+    for (name, kind), expr in zip(columns.items(), values, strict=True):
         exprs.append(f"{expr} AS {sql.quote(name)}")
         if name in types:
             broken[f"type: {name} is not {kind}"] = (
-                f"{plan.present(name, kind, source)} AND ({expr}) IS NULL"
+                f"{plan.present(name, kind, types[name])} AND ({expr}) IS NULL"
             )
     # Columns that only the label or a rule uses stay as the file has them.
     rest = [
@@ -127,7 +128,9 @@ def judge(
     connection.execute(
         "CREATE OR REPLACE TEMP VIEW typed AS SELECT "
         + ", ".join([*exprs, *rest, f"{sql.reasons(broken)} AS {_TYPE}"])
-        + f", {_FILE} AS {_RAW}, row_number() OVER () AS {NUMBER} FROM source AS {_FILE}"
+        + f", {_RAW}, {NUMBER} FROM (SELECT "
+        + ", ".join(["*", *lists, f"{_FILE} AS {_RAW}, row_number() OVER () AS {NUMBER}"])
+        + f" FROM source AS {_FILE})"
     )
     for key, expression in plan.expressions().items():
         sql.check_expression(connection, key, expression, "typed", shard.path)

@@ -10,10 +10,11 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import sql
+from pipeline import sql, typed_columns
 from pipeline.ingest.shard import LARGEST_FLOAT
-from pipeline.starter import moments
+from pipeline.starter import cells, moments
 from pipeline.starter.sample import SHARD, Sample, nested
+from pipeline.typed_columns import Column
 
 #: Beyond it a DOUBLE does not hold every whole number.
 EXACT = 2.0**53
@@ -128,13 +129,19 @@ def _figures(
     """Fills in profiles of columns that hold one value a row, all of them at once."""
     if not some:
         return
+    lists, numbers = typed_columns.typed(
+        [Column(one.name, "float", one.type, numbers=sample.numbers(one.name)) for one in some]
+    )
     made = ", ".join(
         f"CASE WHEN {sql.present(one.name, one.type)} THEN "
-        f"{sql.typed(one.name, 'string', one.type)} END AS v{at}, "
-        f"{sql.typed(one.name, 'float', one.type, numbers=sample.numbers(one.name))} AS n{at}"
-        for at, one in enumerate(some)
+        f"{sql.typed(one.name, 'string', one.type)} END AS v{at}, {number} AS n{at}"
+        for at, (one, number) in enumerate(zip(some, numbers, strict=True))
     )
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE part AS SELECT {made}, {SHARD} FROM sample")
+    beside = ", ".join(["*", *lists])
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE part AS SELECT {made}, {SHARD} "
+        f"FROM (SELECT {beside} FROM sample)"
+    )
     shares = connection.execute(
         f"SELECT {', '.join(f'count(v{at}) / count(*)' for at in range(len(some)))} "
         f"FROM part GROUP BY {SHARD} ORDER BY {SHARD}"
@@ -191,10 +198,9 @@ def _asked(
     """The aggregates of each column, all in one query."""
     if not columns:
         return []
-    asked = ", ".join(one.format(at=at) for at in columns for one in aggregates)
-    (row,) = connection.execute(f"SELECT {asked} FROM part").fetchall()
-    size = len(aggregates)
-    return [row[start : start + size] for start in range(0, len(row), size)]
+    lists = {letter: f"[{', '.join(f'{letter}{at}' for at in columns)}]" for letter in "vn"}
+    asked = ", ".join(one.format(at="") for one in aggregates)
+    return cells.of(connection, lists, len(columns), asked, "part")
 
 
 def _values(connection: duckdb.DuckDBPyConnection, found: Profile, column: pa.Array) -> None:

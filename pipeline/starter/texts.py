@@ -11,6 +11,7 @@ import duckdb
 
 from pipeline import number_text, sql
 from pipeline.number_text import Format
+from pipeline.starter import cells
 from pipeline.starter.sample import SHARD, Sample
 
 #: Texts by which programs say that a value is missing. The first kind never means anything else.
@@ -112,18 +113,22 @@ def _formats(
     shapes = _shapes(connection, sample)
     found: dict[str, Format] = {}
     remarks: list[str] = []
+    sure = {name: one.certain for name, one in shapes.items() if one.certain}
+    are = _of_numbers(connection, sure)
     for name, one in shapes.items():
-        if one.certain and _are_numbers(connection, name, one.certain):
-            found[name] = one.certain
+        if name in are:
+            found[name] = sure[name]
             if one.sure_p and one.sure_c:
                 remarks.append(_mixed(name, one))
     open_ = {n: s for n, s in shapes.items() if not s.certain and (s.either_p or s.either_c)}
     certain = bool(found)
     known = Counter(one.decimal for one in found.values())
     known.update(f.decimal for s in open_.values() if not certain and (f := s.by_gaps))
+    settled = {name: _settled(one, known, sample) for name, one in open_.items()}
+    are = _of_numbers(connection, {name: form for name, (form, _) in settled.items()})
     for name, one in open_.items():
-        form, why = _settled(one, known, sample)
-        if not _are_numbers(connection, name, form):
+        form, why = settled[name]
+        if name not in are:
             continue
         found[name] = form
         if certain and form.decimal == _leading(known) and one.by_gaps in (None, form):
@@ -193,14 +198,11 @@ def _shapes(connection: duckdb.DuckDBPyConnection, sample: Sample) -> dict[str, 
         for pattern in _SHAPES.values()
     ]
     asked = ", ".join(
-        f"count(*) FILTER (regexp_matches({sql.quote(name)}, "
-        f"{sql.text(_BEFORE + pattern + _BEHIND)}))"
-        for name in names
+        f"count(*) FILTER (regexp_matches(v, {sql.text(_BEFORE + pattern + _BEHIND)}))"
         for pattern in (*patterns, _SHORT, _LONG)
     )
-    (row,) = connection.execute(f"SELECT {asked} FROM sample").fetchall()
-    size = len(patterns) + 2
-    return {name: _Shapes(*row[at * size : (at + 1) * size]) for at, name in enumerate(names)}
+    rows = cells.asked(connection, names, asked)
+    return {name: _Shapes(*row) for name, row in zip(names, rows, strict=True)}
 
 
 def _texts(sample: Sample) -> list[str]:
@@ -218,15 +220,20 @@ def _holding(
     return [name for name, holds in zip(names, row, strict=True) if holds]
 
 
-def _are_numbers(connection: duckdb.DuckDBPyConnection, name: str, form: Format) -> bool:
-    """Whether at least half of the values are numbers; the rest is told of later."""
-    column = sql.quote(name)
-    ((all_, read),) = connection.execute(
-        f"SELECT count({column}), count({number_text.number(column, form)}) "
-        f"FROM sample WHERE {column} NOT IN ({_listed((*NULL_TEXTS, *OTHER_NULL_TEXTS))}) "
-        f"AND trim({column}) <> ''"
-    ).fetchall()
-    return bool(read) and read >= 0.5 * all_
+def _of_numbers(connection: duckdb.DuckDBPyConnection, formats: Mapping[str, Format]) -> set[str]:
+    """Columns of whose values at least half are numbers; the rest is told of later."""
+    found = set()
+    for form in set(formats.values()):
+        names = [name for name, one in formats.items() if one == form]
+        others = f"v NOT IN ({_listed((*NULL_TEXTS, *OTHER_NULL_TEXTS))}) AND trim(v) <> ''"
+        asked = (
+            f"count(*) FILTER ({others}), "
+            f"count(CASE WHEN {others} THEN {number_text.number('v', form)} END)"
+        )
+        for name, (all_, read) in zip(names, cells.asked(connection, names, asked), strict=True):
+            if read and read >= 0.5 * all_:
+                found.add(name)
+    return found
 
 
 def _listed(texts: Sequence[str]) -> str:
