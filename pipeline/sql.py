@@ -33,7 +33,8 @@ def connect() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-#: From so many columns on, looking for common expressions takes longer than computing them twice.
+#: From so many columns on, looking for common expressions takes longer than computing them twice,
+#: and deriving what values can be takes longer than the rows.
 _WIDE = 500
 
 
@@ -43,7 +44,7 @@ def ease(connection: duckdb.DuckDBPyConnection, columns: int) -> None:
     A connection that is confined keeps its settings.
     """
     if columns > _WIDE and not _is_confined(connection):
-        connection.execute("SET disabled_optimizers='common_subexpressions'")
+        connection.execute("SET disabled_optimizers='common_subexpressions,statistics_propagation'")
 
 
 def confine(connection: duckdb.DuckDBPyConnection, readable: Iterable[str] = ()) -> None:

@@ -137,7 +137,7 @@ def _figures(
         f"{sql.typed(one.name, 'string', one.type)} END AS v{at}, {number} AS n{at}"
         for at, (one, number) in enumerate(zip(some, numbers, strict=True))
     )
-    beside = ", ".join(["*", *lists])
+    beside = ", ".join([*(sql.quote(one.name) for one in some), SHARD, *lists])
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE part AS SELECT {made}, {SHARD} "
         f"FROM (SELECT {beside} FROM sample)"

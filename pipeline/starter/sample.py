@@ -118,6 +118,7 @@ def load(connection: duckdb.DuckDBPyConnection, source: Source) -> Sample:
                 "Write a table with those that may matter."
             )
         limit = max(1000, min(ROWS, CELLS // max(1, len(order))))
+        sql.ease(connection, len(order))
         total = _count(connection, paths, local, scans)
         _fill(connection, paths, scans, total, limit)
         described = connection.execute("DESCRIBE sample").fetchall()
