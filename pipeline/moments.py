@@ -31,7 +31,7 @@ _UNTIL = re.compile(r"^(?P<form>.*%y.*) \(until (?P<year>\d{4})\)$")
 _ZONE = r"( ?(Z|[A-Za-z][A-Za-z0-9_+/-]*|[+-]\d{1,2}(:?\d{2}(:?\d{2})?)?))?"
 _CLOCK = r"\d{1,2}:\d{1,2}(:\d{1,2}(\.\d+)?)?"
 _WRITTEN = rf"\d{{4}}[-/]\d{{1,2}}[-/]\d{{1,2}}([ T]{_CLOCK}{_ZONE})?"
-_USUAL = r"^\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?)?$"
+_USUAL = r"^\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?)?)?$"
 _BASIC = r"^(\d{4})(\d{2})(\d{2})[Tt](\d{2})(\d{2})(\d{2})?"
 #: Dates of zeros, as MySQL writes a missing one.
 _ZEROS = r"0{1,4}[-/. ]0{1,2}[-/. ]0{1,4}([ T][0:.]*)?Z?"

@@ -228,7 +228,9 @@ def as_said(column: str, source: str) -> str:
     name = quote(column)
     if source != "VARCHAR":
         return name
-    return f"CASE WHEN lower({_stripped(name)}) NOT IN ('nan', '-nan', '+nan') THEN {name} END"
+    no_nan = f"lower({_stripped(name)}) NOT IN ('nan', '-nan', '+nan')"
+    # Most texts are told by a letter, a tenth of the work of stripping them.
+    return f"CASE WHEN NOT contains(lower({name}), 'nan') OR {no_nan} THEN {name} END"
 
 
 def refuse_computed(path: str, names: Iterable[str]) -> None:

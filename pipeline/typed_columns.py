@@ -46,48 +46,86 @@ class Column:
         return self.source == "VARCHAR" and self.kind in ("float", "int")
 
 
-def typed(columns: Sequence[Column]) -> tuple[list[str], list[str]]:
+@dataclass(frozen=True)
+class Steps:
+    """How columns get their types: selections, each over the columns of the one before.
+
+    The engine computes an expression anew in each branch that names it: what is used twice is a
+    column of its own.
+
+    Attributes:
+        added: what each selection adds to the columns; names begin with `sql.COMPUTED`.
+        values: an expression a column over the last of them.
+    """
+
+    added: tuple[list[str], ...]
+    values: list[str]
+
+    def over(self, source: str) -> str:
+        """SQL of the last selection, in parentheses, of a table or selection."""
+        for columns in self.added:
+            source = f"(SELECT {', '.join(['*', *columns])} FROM {source})"
+        return source
+
+
+def typed(columns: Sequence[Column]) -> Steps:
     """What `sql.typed` gives of each column.
 
     Args:
         columns: of one table, each once.
-
-    Returns:
-        What must be selected beside the table's columns (names begin with `sql.COMPUTED`), and an
-        expression a column over the one and the other.
     """
-    alike: dict[tuple[ColumnType, Format], list[Column]] = {}
-    for column in columns:
+    alike: dict[tuple[ColumnType, Format], list[int]] = {}
+    for at, column in enumerate(columns):
         if column._is_written:
-            alike.setdefault((column.kind, column.numbers), []).append(column)
+            alike.setdefault((column.kind, column.numbers), []).append(at)
+    casts: list[str] = []
+    plains: list[str] = []
     lists: list[str] = []
-    made: dict[str, str] = {}
-    for some in alike.values():
-        for start in range(0, len(some), _TOGETHER):
-            part = some[start : start + _TOGETHER]
+    made: dict[int, str] = {}
+    for places in alike.values():
+        for start in range(0, len(places), _TOGETHER):
+            part = places[start : start + _TOGETHER]
             name = sql.computed(f"written{len(lists)}")
-            lists.append(f"{_read(part)} AS {name}")
-            for at, column in enumerate(part, start=1):
-                made[column.name] = f"coalesce({_cast(column)}, {name}[{at}])"
-    return lists, [made.get(column.name) or column.typed for column in columns]
+            lists.append(f"{_read(columns, part)} AS {name}")
+            for at, place in enumerate(part, start=1):
+                casts += _casts(columns[place], place)
+                plains.append(f"{_plain(columns[place], place)} AS {_named('plain', place)}")
+                made[place] = f"coalesce({_named('plain', place)}, {name}[{at}])"
+    values = [made.get(at) or column.typed for at, column in enumerate(columns)]
+    return Steps((casts, plains, lists), values)
 
 
-def _read(some: Sequence[Column]) -> str:
+def _named(what: str, at: int) -> str:
+    return sql.computed(f"{what}{at}")
+
+
+def _read(columns: Sequence[Column], places: Sequence[int]) -> str:
     """A list: of each column NULL if a cast does, else the number that its text is."""
-    rest = ", ".join(
-        f"CASE WHEN {_cast(column)} IS NULL THEN {sql.quote(column.name)} END" for column in some
-    )
-    one = Column(_VALUE, some[0].kind, some[0].source, numbers=some[0].numbers)
-    return f"list_transform([{rest}], lambda {sql.quote(_VALUE)}: {one.typed})"
+    names = {at: sql.quote(columns[at].name) for at in places}
+    left = {
+        at: f"{_named('plain', at)} IS NULL AND {name} IS NOT NULL" for at, name in names.items()
+    }
+    rest = ", ".join(f"CASE WHEN {left[at]} THEN {name} END" for at, name in names.items())
+    first = columns[places[0]]
+    one = Column(_VALUE, first.kind, first.source, numbers=first.numbers)
+    read = f"list_transform([{rest}], lambda {sql.quote(_VALUE)}: {one.typed})"
+    # Most rows have nothing to read: they have no list.
+    return f"CASE WHEN {' OR '.join(f'({some})' for some in left.values())} THEN {read} END"
 
 
-def _cast(column: Column) -> str:
-    """The number if the text is a plain one, else NULL; never another than `sql.typed` reads."""
+def _casts(column: Column, at: int) -> list[str]:
     name = sql.quote(column.name)
-    double = f"TRY_CAST({name} AS DOUBLE)"
+    made = [f"TRY_CAST({name} AS DOUBLE) AS {_named('double', at)}"]
+    if column.kind == "int":
+        made.append(f"TRY_CAST({name} AS BIGINT) AS {_named('whole', at)}")
+    return made
+
+
+def _plain(column: Column, at: int) -> str:
+    """The number if the text is a plain one, else NULL; never another than `sql.typed` reads."""
+    name, double, whole = sql.quote(column.name), _named("double", at), _named("whole", at)
     if column.kind == "int":
         # A cast to BIGINT rounds: with a point it takes a closer look, see `number_text.whole`.
-        whole = f"TRY_CAST({name} AS BIGINT)"
         return f"CASE WHEN NOT contains({name}, '.') AND {whole} = {double} THEN {whole} END"
     if column.numbers.decimal == ".":
         return f"CASE WHEN NOT isnan({double}) THEN {double} END"

@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import sql, typed_columns
+from pipeline import sql
 from pipeline.errors import ConfigError, Fault, HeadraceError, shorten
-from pipeline.ingest import deal, reader, repeats, sample, shift
+from pipeline.ingest import deal, reader, repeats, sample, shift, typed_view
 from pipeline.ingest.encode import ARROW_TYPES, ExampleWriter, to_lists
 from pipeline.ingest.label_check import refuse_other_labels
 from pipeline.ingest.plan import QUARANTINE_COLUMNS, Dealing, IngestPlan, Shard, ShardReport
@@ -28,10 +28,10 @@ from pipeline.sql import COMPUTED
 BATCH_ROWS = 50_000
 
 #: What is computed of a row, as SQL names it.
-LABEL, SAID, REASON, ROW, HASH, EVAL, NUMBER = map(
-    sql.computed, ("label", "said", "reason", "row", "hash", "eval", "number")
+LABEL, SAID, REASON, ROW, HASH, EVAL = map(
+    sql.computed, ("label", "said", "reason", "row", "hash", "eval")
 )
-_TYPE, _RAW, _FILE = map(sql.computed, ("type", "raw", "file"))
+_TYPE, _RAW, NUMBER = typed_view.TYPE, typed_view.RAW, typed_view.NUMBER
 
 #: Of the 32 bits that examples hold.
 LARGEST_FLOAT = float(np.finfo(np.float32).max)
@@ -47,6 +47,7 @@ def ingest(shard: Shard, plan: IngestPlan, output: str) -> ShardReport:
     writers: dict[str, ExampleWriter] = {}
     samplers: dict[str, sample.Sampler] = {}
     counter = repeats.Counter()
+    moments = 0
     try:
         with sql.connect() as connection, reader.localized(shard.path) as local:
             types, report.new_columns = reader.open_source(connection, shard.path, local, plan)
@@ -57,7 +58,8 @@ def ingest(shard: Shard, plan: IngestPlan, output: str) -> ShardReport:
             for batch in _batches(connection, shard, plan):
                 _write(batch, shard, plan, output, writers, samplers, report)
                 counter.add(_hashes(batch))
-            report.moments = _moments(connection, shard, plan, report.reasons)
+                moments += _moments_in(batch, plan)
+            report.moments = _moments(connection, shard, plan, report.reasons, moments)
         for writer in writers.values():
             writer.close()
         for split, sampler in samplers.items():
@@ -71,13 +73,26 @@ def ingest(shard: Shard, plan: IngestPlan, output: str) -> ShardReport:
     return report
 
 
+def _moments_in(batch: pa.RecordBatch, plan: IngestPlan) -> int:
+    """Rows of a batch that have a moment."""
+    if plan.time_column is None:
+        return 0
+    return int(batch.num_rows - batch.column(plan.time_column).null_count)
+
+
 def _moments(
-    connection: duckdb.DuckDBPyConnection, shard: Shard, plan: IngestPlan, reasons: dict[str, int]
+    connection: duckdb.DuckDBPyConnection,
+    shard: Shard,
+    plan: IngestPlan,
+    reasons: dict[str, int],
+    rows: int,
 ) -> str:
-    """Where moments lie, if many are outside their span; else nothing."""
+    """Where moments lie, if many of the rows with one are outside their span; else nothing."""
     if plan.time_column is None or shard.start is None or shard.end is None:
         return ""
     outside = reasons.get(shift.REASON, 0)
+    if shift.are_few(outside, rows):
+        return ""  # without reading the file once more
     found = shift.measure(connection, plan.time_column, shard.start, shard.end, outside)
     return found.model_dump_json() if found else ""
 
@@ -109,31 +124,9 @@ def judge(
     sql.ease(connection, len(types))
     sql.confine(connection)  # at the latest here: what follows is the configuration's SQL
     columns = plan.columns()
-    lists, values = typed_columns.typed(
-        [plan.column(name, kind, types.get(name, '"NULL"')) for name, kind in columns.items()]
-    )
-    exprs, broken = [], {}
-    for (name, kind), expr in zip(columns.items(), values, strict=True):
-        exprs.append(f"{expr} AS {sql.quote(name)}")
-        if name in types:
-            broken[f"type: {name} is not {kind}"] = (
-                f"{plan.present(name, kind, types[name])} AND ({expr}) IS NULL"
-            )
-    # Columns that only the label or a rule uses stay as the file has them.
-    rest = [
-        f"{sql.as_said(name, kind)} AS {sql.quote(name)}"
-        for name, kind in types.items()
-        if name not in columns
-    ]
-    connection.execute(
-        "CREATE OR REPLACE TEMP VIEW typed AS SELECT "
-        + ", ".join([*exprs, *rest, f"{sql.reasons(broken)} AS {_TYPE}"])
-        + f", {_RAW}, {NUMBER} FROM (SELECT "
-        + ", ".join(["*", *lists, f"{_FILE} AS {_RAW}, row_number() OVER () AS {NUMBER}"])
-        + f" FROM source AS {_FILE})"
-    )
+    broken = typed_view.create(connection, plan, types)
     for key, expression in plan.expressions().items():
-        sql.check_expression(connection, key, expression, "typed", shard.path)
+        sql.check_expression(connection, key, expression, typed_view.SHAPE, shard.path)
 
     said = f"SELECT *, ({plan.label.expression}\n) AS {SAID} FROM typed"
     labelled = f"SELECT *, TRY_CAST({SAID} AS DOUBLE) AS {LABEL} FROM ({said})"
@@ -193,7 +186,8 @@ def _joined(rules: dict[str, str]) -> str:
 def _batches(
     connection: duckdb.DuckDBPyConnection, shard: Shard, plan: IngestPlan
 ) -> Iterator[pa.RecordBatch]:
-    relation = connection.sql(f"SELECT * EXCLUDE ({_RAW}, {_TYPE}, {SAID}) FROM judged")
+    wanted = (*map(sql.quote, plan.columns()), LABEL, REASON, ROW, HASH, EVAL, NUMBER)
+    relation = connection.sql(f"SELECT {', '.join(wanted)} FROM judged")
     try:
         yield from relation.to_arrow_reader(BATCH_ROWS)
     except (duckdb.Error, pa.ArrowException, OSError) as error:  # pyarrow wraps DuckDB's in these

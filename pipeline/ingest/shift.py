@@ -45,6 +45,11 @@ class Moments(Section):
     late: int | None
 
 
+def are_few(outside: int, rows: int) -> bool:
+    """Whether rows outside are too few among those with a moment to be looked at."""
+    return outside < min(_MANY, _SHARE * rows)
+
+
 def measure(
     connection: duckdb.DuckDBPyConnection, column: str, start: int, end: int, outside: int
 ) -> Moments | None:
@@ -67,7 +72,7 @@ def measure(
         f"quantile_disc(m, 0.02) FILTER (m < {start}), quantile_disc(m, 0.98) FILTER (m >= {end}) "
         f"FROM (SELECT {m} AS m FROM typed)"
     ).fetchall()
-    if not found[0] or outside < min(_MANY, _SHARE * found[0]):
+    if not found[0] or are_few(outside, found[0]):
         return None
     return Moments(column=column, **dict(zip(list(Moments.model_fields)[1:], found, strict=True)))
 

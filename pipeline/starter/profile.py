@@ -129,19 +129,17 @@ def _figures(
     """Fills in profiles of columns that hold one value a row, all of them at once."""
     if not some:
         return
-    lists, numbers = typed_columns.typed(
+    steps = typed_columns.typed(
         [Column(one.name, "float", one.type, numbers=sample.numbers(one.name)) for one in some]
     )
     made = ", ".join(
         f"CASE WHEN {sql.present(one.name, one.type)} THEN "
         f"{sql.typed(one.name, 'string', one.type)} END AS v{at}, {number} AS n{at}"
-        for at, (one, number) in enumerate(zip(some, numbers, strict=True))
+        for at, (one, number) in enumerate(zip(some, steps.values, strict=True))
     )
-    beside = ", ".join([*(sql.quote(one.name) for one in some), SHARD, *lists])
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE part AS SELECT {made}, {SHARD} "
-        f"FROM (SELECT {beside} FROM sample)"
-    )
+    beside = ", ".join([*(sql.quote(one.name) for one in some), SHARD])
+    rows = steps.over(f"(SELECT {beside} FROM sample)")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE part AS SELECT {made}, {SHARD} FROM {rows}")
     shares = connection.execute(
         f"SELECT {', '.join(f'count(v{at}) / count(*)' for at in range(len(some)))} "
         f"FROM part GROUP BY {SHARD} ORDER BY {SHARD}"
