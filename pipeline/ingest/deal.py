@@ -147,10 +147,12 @@ def _said(name: str, value: str) -> str:
 
     NULL where it is missing, which says no more than a column that is not there.
     """
-    number = f"CAST(TRY_CAST({value} AS DOUBLE) AS VARCHAR)"
+    # A cast to a number is cheap, one to text is not: there is one.
+    double = f"TRY_CAST({value} AS DOUBLE)"
+    short = f"length({value}) <= {_NUMBER_CHARACTERS} AND NOT isnan({double})"
     text = (
-        f"coalesce(CASE WHEN length({value}) <= {_NUMBER_CHARACTERS} THEN nullif({number}, 'nan') "
-        f"END, CASE WHEN lower({value}) NOT IN ('', 'nan') THEN {value} END)"
+        f"coalesce(CAST(CASE WHEN {short} THEN {double} END AS VARCHAR), "
+        f"CASE WHEN lower({value}) NOT IN ('', 'nan') THEN {value} END)"
     )
     return f"{sql.text(name + '=')} || {text}"
 
