@@ -152,7 +152,7 @@ def _said(name: str, value: str) -> str:
     short = f"length({value}) <= {_NUMBER_CHARACTERS} AND NOT isnan({double})"
     text = (
         f"coalesce(CAST(CASE WHEN {short} THEN {double} END AS VARCHAR), "
-        f"CASE WHEN lower({value}) NOT IN ('', 'nan') THEN {value} END)"
+        f"CASE WHEN lower({value}) NOT IN ('', 'nan', '-nan', '+nan') THEN {value} END)"
     )
     return f"{sql.text(name + '=')} || {text}"
 
