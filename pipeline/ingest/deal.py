@@ -25,7 +25,7 @@ from pipeline.spans import Window
 
 #: Equal rows are common from so many, and from this share of all rows: what they hold decides no
 #: longer where they go.
-_COMMON_ROWS, _COMMON_SHARE = 10, 0.001
+_COMMON_ROWS, _COMMON_SHARE = 5, 0.001
 #: Rows of all files together that are looked at for common ones.
 _LOOKED_AT = 2_000_000
 #: A number of up to so many characters is the same number however it is written (53 bits).

@@ -7,8 +7,10 @@ Where the head word may be either, the values decide.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from pipeline.starter.profile import Profile
+if TYPE_CHECKING:
+    from pipeline.starter.profile import Profile
 
 #: Codes, however many there are.
 _CODE = frozenset(
@@ -77,6 +79,12 @@ def is_key(name: str) -> bool:
     counted = found[0] in _QUANTITY or (len(found) > 1 and _plural(found[-2]))
     named = last in _CODE | {"rowid", "rownames", "rownum", "serial", "unnamed"}
     return named or found[0] == "unnamed" or (last in _NUMBER and not counted)
+
+
+def is_amount(name: str) -> bool:
+    """Whether a name says how much or how many."""
+    found = parts(name)
+    return bool(found) and (found[0] in _QUANTITY or found[-1] in _QUANTITY or _plural(found[-1]))
 
 
 def _head(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,6 +69,10 @@ def _decide(p: Profile, name: str, taken: set[str]) -> Decision:
         return _ignore(p, name, f"always {_short(p.top[0][0])}: tells nothing")
     if p.time_format is not None:
         return _timestamp(p, name, taken)
+    if _is_padded(p, name):
+        made = _text(p, name)
+        made.why += "; kept as text, for 00501 is not 501"
+        return made
     if _is_long_id(p, name):
         return _long_id(p, name)
     if p.is_whole and not p.type.startswith(("FLOAT", "DOUBLE", "DECIMAL")):
@@ -110,6 +115,12 @@ def _whole(p: Profile, name: str) -> Decision:
         values = " and ".join(value for value, _ in sorted(p.top[:2]))
         return _category(p, name, "int", f"only {values}")
     return _numeric(p, name)
+
+
+def _is_padded(p: Profile, name: str) -> bool:
+    """Whole numbers with zeros in front: codes, such as those of the post."""
+    padded = any(re.fullmatch(r"0\d+", value) for value, _ in p.top)
+    return p.type == "VARCHAR" and p.is_whole and padded and not codes.is_amount(name)
 
 
 def _is_long_id(p: Profile, name: str) -> bool:

@@ -6,8 +6,9 @@ import difflib
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline import sql
@@ -145,6 +146,7 @@ def _listed(profiles: Sequence[Profile]) -> str:
 def _of_column(p: Profile, names: Mapping[str, str]) -> Label:
     name = names[p.name]
     column = name if _plain(name) else sql.quote(name)
+    p, column = _written_alike(p, column)
     if p.distinct < 2:
         told = f"only {p.top[0][0]!r}" if p.top else "no value"
         raise LabelError(f"--label {p.name}: the column holds {told}; a model needs both classes.")
@@ -178,6 +180,33 @@ def _of_column(p: Profile, names: Mapping[str, str]) -> Label:
         f"{', …' if p.distinct > 5 else ''}), and Headrace learns a yes-or-no label. Ask about one "
         f"of them, such as {_command(column, p, p.top[0][0])}."
     )
+
+
+def _written_alike(p: Profile, column: str) -> tuple[Profile, str]:
+    """A column of texts without blanks around them, and without capitals where that leaves two.
+
+    `Yes`, ` Yes` and `yes` are one answer; taken for three, two of them would be the other one.
+    """
+    if p.type != "VARCHAR" or p.is_number or p.distinct > len(p.top):
+        return p, column
+    trimmed = _counted((value.strip(" "), count) for value, count in p.top)
+    folded = _counted((value.lower(), count) for value, count in trimmed.items())
+    if len(folded) == 2 < len(trimmed):
+        found, written = folded, f"lower(trim({column}))"
+    elif set(trimmed) != {value for value, _ in p.top}:
+        found, written = trimmed, f"trim({column})"
+    else:
+        return p, column
+    alike = replace(p, top=found.most_common(), distinct=len(found), present=found.total())
+    return alike, written
+
+
+def _counted(values: Iterable[tuple[str, int]]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for value, count in values:
+        if value:
+            counts[value] += count
+    return counts
 
 
 def _plain(name: str) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pipeline import spans
 from pipeline.errors import DataError, shorten
 from pipeline.span_pattern import UNITS
-from pipeline.starter import dates
+from pipeline.starter import codes, dates
 
 #: Numbers that count the pieces of one table, not periods.
 _SHARDS = re.compile(r"(?i)(part|shard|chunk|split|block|piece)s?[-_.]?\d+|-of-\d+")
@@ -38,6 +38,13 @@ class Named:
     found: list[spans.SpanFiles]
     why: str
     notes: tuple[str, ...] = ()
+
+
+#: Words of a Hive key whose numbers follow one another: `batch=3` is a span, `store=3` is a store.
+_COUNTED = frozenset(
+    "span batch run snapshot version seq sequence period load export epoch dump delivery day week "
+    "month quarter year date time hour ds dt".split()
+)
 
 
 def find(base: str, names: Sequence[str]) -> Named | None:
@@ -228,6 +235,8 @@ def _numbered(base: str, names: Sequence[str]) -> Named | None:
     if not all(found):
         return None
     last = [matches[-1] for matches in found]
+    if any(_is_of_a_thing(match) for match in last):
+        return None
     made = _made(base, names, [m.start() for m in last], [m.end() for m in last], "", False)
     if made is None:
         return None
@@ -235,6 +244,13 @@ def _numbered(base: str, names: Sequence[str]) -> Named | None:
         return None  # codes that look like years, or numbers beside a year
     told = f"the number in the names is the span: {len(made[1])}, {_ends_told(made[1])}"
     return Named(made[0], made[1], told)
+
+
+def _is_of_a_thing(number: re.Match[str]) -> bool:
+    """Whether a number stands in the value of a Hive key that counts nothing."""
+    before, after = number.string[: number.start()], number.string[number.end() :]
+    key, equals, _ = before.rpartition("/")[2].partition("=")
+    return bool(equals) and "/" in after and not set(codes.parts(key)) & _COUNTED
 
 
 def wildcard(texts: Iterable[str]) -> str:

@@ -111,6 +111,14 @@ def test_a_year_with_a_number_beside_it_is_no_span(tmp_path: Path, names: list[s
     assert "nothing that is one period a file: taken for one table" in made.notes[0]
 
 
+@pytest.mark.parametrize("key", ["store", "city", "candidate"])
+def test_a_number_in_the_name_of_a_thing_is_no_span(tmp_path: Path, key: str) -> None:
+    made = found(tmp_path, [f"{key}=P{number}/part.csv" for number in range(1, 5)])
+    assert not made.has_spans and made.pattern == f"{key}=*/part.csv"
+    batches = found(tmp_path / "b", [f"batch={number}/part.csv" for number in range(1, 5)])
+    assert batches.has_spans and len(batches.found) == 4
+
+
 def test_irregular_days_get_a_width_that_fits_or_a_note(tmp_path: Path) -> None:
     some = [days(400)[at] for at in (2, 8, 50, 60, 89)]
     assert found(tmp_path / "a", [f"{d}.csv" for d in some]).pattern == "{span:%Y-%m}-*.csv"

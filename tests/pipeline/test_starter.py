@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from pipeline import sql
 from pipeline.errors import DataError, HeadraceError
+from pipeline.ingest.plan import IngestPlan
 from pipeline.starter import leaks, sources
 from pipeline.starter.labels import LabelError
 from pipeline.starter.names import plain_names
@@ -120,6 +121,39 @@ def test_a_total_that_holds_the_answer_is_a_leak(bench: Any, tmp_path: Path) -> 
     made = proposed(bench.write_csv("a.csv", rows), "tip > 0.1 * fare", tmp_path)
     assert set(made.config.label.leaks) == {"fare", "tip", "total"}
     assert "toll" in made.config.features
+
+
+@pytest.mark.parametrize(
+    "values, expression",
+    [
+        (["Yes", "No", " Yes", "No ", " "], "trim(answer) = 'Yes'"),
+        (["yes", "NO", "Yes ", "no", ""], "lower(trim(answer)) = 'yes'"),
+        (["Yes", "No", "No", "Yes", ""], "answer = 'Yes'"),
+    ],
+)
+def test_answers_that_are_written_unlike_are_one(
+    bench: Any, tmp_path: Path, values: list[str], expression: str
+) -> None:
+    rows = [{"x": at % 17, "k": at % 7, "answer": values[at % 5]} for at in range(600)]
+    made = proposed(bench.write_csv("a.csv", rows), "answer", tmp_path)
+    assert made.config.label.expression == expression
+    positives = 240  # two of five are yes, two are no, one is not known
+    assert any("label is missing (120)" in remark for remark in made.remarks)
+    report = bench.ingest(tmp_path / "a.csv", IngestPlan.of(made.config)).report
+    assert sum(report.rows[split] for split in ("train", "eval")) == 480
+    assert sum(report.positives[split] for split in ("train", "eval")) == positives
+    assert report.reasons == {"label is missing": 120}
+
+
+def test_codes_with_zeros_in_front_stay_text(bench: Any, tmp_path: Path) -> None:
+    zips = ["00501", "10001", "02134", "94105"]
+    rows = [
+        {"zip": zips[at % 4], "units": f"{at % 9:03}", "y": int(at % 9 > 4) ^ (at % 11 == 0)}
+        for at in range(600)
+    ]
+    features = proposed(bench.write_csv("a.csv", rows), "y", tmp_path).config.features
+    assert features["zip"].kind == "categorical" and features["zip"].type == "string"
+    assert features["units"].kind == "numeric"
 
 
 @pytest.mark.parametrize(
